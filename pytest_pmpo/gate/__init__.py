@@ -1,0 +1,1 @@
+"""Losses of base and head → a verdict."""

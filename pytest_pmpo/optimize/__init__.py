@@ -1,0 +1,1 @@
+"""PMPO: mask, rewrite, select by loss, confirm on held-out fixtures."""

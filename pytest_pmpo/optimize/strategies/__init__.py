@@ -1,0 +1,1 @@
+"""How candidates are searched, one short file each behind one protocol."""

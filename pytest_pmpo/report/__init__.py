@@ -1,0 +1,1 @@
+"""Verdicts → what people and machines read."""

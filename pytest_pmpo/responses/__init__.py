@@ -1,0 +1,1 @@
+"""Graded complete responses beside the fixtures: sampled and graded once, scored ever after."""
