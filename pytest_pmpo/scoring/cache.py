@@ -1,0 +1,191 @@
+"""Token losses on disk, so that nothing is computed twice between runs.
+
+One sqlite file in WAL mode, shared by every process. Keys are sha256 digests over everything the losses depend on (see
+``scorer.py``), so an entry never has to be invalidated. A value carries a checksum over itself and its key: a flipped
+byte is a miss, never a wrong loss. A batch of entries is one transaction: a process killed in the middle of it loses
+that batch and nothing else. A file sqlite cannot read is put aside and begun anew; where the disk refuses (full,
+read-only), scoring goes on without a cache and the reason is kept in ``trouble``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import sys
+import time
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+Key = bytes
+Losses = tuple[float, ...]
+
+SCHEMA = 1
+DEFAULT_MAX_BYTES = 1 << 30
+_CHECKSUM_BYTES = 8
+_DAY = 86_400
+_LOOKUP = 500  # keys per query; sqlite allows at least 999 variables
+_BUSY_SECONDS = 30.0
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS losses (
+    key BLOB PRIMARY KEY,
+    value BLOB NOT NULL,
+    used INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+
+
+class LossCache:
+    """Losses by key, in ``directory/losses-v<schema>.sqlite``.
+
+    Args:
+        directory: made when missing.
+        max_bytes: least recently used entries beyond this size are dropped after a write; use is noted to the day.
+    """
+
+    def __init__(self, directory: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        self.path = directory / f"losses-v{SCHEMA}.sqlite"
+        self.max_bytes = max_bytes
+        self.trouble: str | None = None
+
+    def get(self, keys: Sequence[Key]) -> dict[Key, Losses]:
+        """The losses of those keys that are stored and sound."""
+        found: dict[Key, Losses] = {}
+        stale: list[Key] = []
+        today = int(time.time()) // _DAY
+        with self._connection() as connection:
+            if connection is None:
+                return {}
+            for start in range(0, len(keys), _LOOKUP):
+                part = keys[start : start + _LOOKUP]
+                marks = ",".join("?" * len(part))
+                rows = connection.execute(f"SELECT key, value, used FROM losses WHERE key IN ({marks})", part)
+                for key, value, used in rows:
+                    losses = _unpack(key, value)
+                    if losses is not None:
+                        found[key] = losses
+                        if used < today:
+                            stale.append(key)
+            if stale:
+                with connection:
+                    connection.executemany("UPDATE losses SET used = ? WHERE key = ?", [(today, key) for key in stale])
+        return found
+
+    def put(self, entries: Mapping[Key, Losses]) -> None:
+        """Store losses, all of them or none."""
+        if not entries:
+            return
+        today = int(time.time()) // _DAY
+        rows = [(key, _pack(key, losses), today) for key, losses in entries.items()]
+        with self._connection() as connection:
+            if connection is None:
+                return
+            with connection:
+                connection.executemany("INSERT OR REPLACE INTO losses VALUES (?, ?, ?)", rows)
+            self._trim(connection)
+
+    def size(self) -> tuple[int, int]:
+        """Entries and bytes of values."""
+        with self._connection() as connection:
+            if connection is None:
+                return 0, 0
+            count, size = connection.execute("SELECT COUNT(*), TOTAL(LENGTH(value)) FROM losses").fetchone()
+            return int(count), int(size)
+
+    def _trim(self, connection: sqlite3.Connection) -> None:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        if pages * page_size <= self.max_bytes:
+            return
+        with connection:
+            # a quarter at a time, so that a full cache is not trimmed at every write
+            connection.execute(
+                "DELETE FROM losses WHERE key IN (SELECT key FROM losses ORDER BY used LIMIT"
+                " (SELECT MAX(1, COUNT(*) / 4) FROM losses))"
+            )
+        connection.execute("VACUUM")
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection | None]:
+        """A connection, or None where the cache cannot be used; errors during use end the same way."""
+        try:
+            connection = self._open()
+        except (OSError, sqlite3.Error) as error:
+            self.trouble = f"no cache: {error}"
+            yield None
+            return
+        with closing(connection):
+            try:
+                yield connection
+            except sqlite3.DatabaseError as error:
+                self.trouble = f"cache at {self.path}: {error}"
+                if _is_corrupt(error):
+                    connection.close()
+                    self._put_aside()
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if not _is_corrupt(error):
+                raise
+            self._put_aside()
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(_CREATE)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _put_aside(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            broken = self.path.with_name(self.path.name + suffix)
+            if broken.exists():
+                broken.replace(broken.with_name(broken.name + ".corrupt"))
+
+
+def digest(*parts: str) -> Key:
+    """sha256 over the parts, each with its length, so that no two lists of parts share a key."""
+    state = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        state.update(len(data).to_bytes(8, "big") + data)
+    return state.digest()
+
+
+def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _checksum(key: Key, payload: bytes) -> bytes:
+    return hashlib.blake2b(payload, digest_size=_CHECKSUM_BYTES, key=key).digest()
+
+
+def _pack(key: Key, losses: Losses) -> bytes:
+    values = array("d", losses)
+    if sys.byteorder == "big":
+        values.byteswap()
+    payload = values.tobytes()
+    return _checksum(key, payload) + payload
+
+
+def _unpack(key: Key, value: object) -> Losses | None:
+    if not isinstance(value, bytes) or len(value) < _CHECKSUM_BYTES:
+        return None
+    checksum, payload = value[:_CHECKSUM_BYTES], value[_CHECKSUM_BYTES:]
+    if checksum != _checksum(key, payload) or len(payload) % 8:
+        return None
+    values = array("d")
+    values.frombytes(payload)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return tuple(values)
