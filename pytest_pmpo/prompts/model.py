@@ -34,7 +34,7 @@ class Segment:
         text: the text as the format means it (unquoted, unindented), still a template.
         span: the bytes of the file that encode it, or None where it has no place of its own (an included file).
         editable: False for text that belongs to the format or to another file.
-        style: how the format wrote it (``"plain"``, ``"block"``, ``"double"``, ``"json"``…); the format's own editor reads it.
+        style: how the format wrote it (``"plain"``, ``"block"``, ``"json"``…); the format's own editor reads it.
         path: the file the span lies in, where that is not the prompt's own.
     """
 

@@ -4,8 +4,8 @@ The boundary between context and target is where losses go wrong (shifted by one
 both), so it is checked and never assumed: the context's tokens must be a prefix of the tokens of context + target.
 
 With a chat template the context is the rendered turns with the generation prompt: exactly what the model is given when
-it answers. Without one, turns are joined as plain text by blank lines and the target follows a blank line; the tokenizer
-may add its BOS there. No text is stripped, and nothing is ever truncated.
+it answers. Without one, turns are joined as plain text by blank lines and the target follows a blank line; the
+tokenizer may add its BOS there. No text is stripped, and nothing is ever truncated.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class TargetScore:
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """A text a metric wants scored after a fixture's prompt. ``end_of_turn`` scores the model's end-of-turn token too."""
+    """A text a metric wants scored after a fixture's prompt; with ``end_of_turn`` the token that ends the turn too."""
 
     text: str
     end_of_turn: bool = False
@@ -81,7 +81,7 @@ class Measurement:
     Attributes:
         value: in the metric's unit.
         nll_per_token: nats per token of the right answer, where the metric has one; the hard-break guard watches it.
-        details: further numbers by name (``total``, ``bits_per_byte``, ``margin``, ``correct``, ``effective_sample_size``).
+        details: further numbers by name (``total``, ``bits_per_byte``, ``margin``, ``correct``, …).
     """
 
     value: float
@@ -115,7 +115,7 @@ class MetricInfo:
         unit: printed behind every value: ``nats/token``, ``nats``, ``accuracy``.
         direction: which way is better.
         proxy: True where the number only stands in for accuracy; the verdict line says so.
-        scale: ``"relative"``: a tolerance of 0.02 means 2 % of the base's mean; ``"absolute"``: 0.02 in the metric's unit.
+        scale: what a tolerance of 0.02 means: 2 % of the base's mean, or 0.02 in the metric's unit.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Prompts × fixtures × metric → numbers: render, look up, encode, run the model on what is missing, measure.
 
-The model is opened at the first miss and never before, so a run that finds everything in the cache imports no framework.
-All misses of one call go to the backend together: base, head and an optimizer's variants share every common prefix.
+The model is opened at the first miss and never before, so a run that finds everything in the cache imports no
+framework. All misses of one call go to the backend together: base, head and an optimizer's variants share every common prefix.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pytest_pmpo.errors import BackendError, PmpoError
 from pytest_pmpo.prompts.model import Fixture, Prompt, Turn
 from pytest_pmpo.prompts.render import render
 from pytest_pmpo.scoring.backends.base import Backend, Progress
-from pytest_pmpo.scoring.cache import Key, Losses, LossCache, digest
+from pytest_pmpo.scoring.cache import Key, LossCache, Losses, digest
 from pytest_pmpo.scoring.encode import EncodedContext, encode_context, encode_target
 from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.records import Continuation, EncodedSequence, FixtureScore, PromptScore, TargetScore
@@ -37,7 +37,7 @@ class Scorer:
     """Scores prompts under one model.
 
     Args:
-        fingerprint: names the model and everything else two losses must share to be comparable; part of every cache key.
+        fingerprint: names the model and all else two losses must share to be comparable; part of every cache key.
         open_backend: called once, at the first loss that has to be computed.
         cache: None computes everything anew (each distinct request still once per call).
         progress: see ``Progress``; called while the model runs.
@@ -149,7 +149,8 @@ def distinct_tokens(sequences: Sequence[EncodedSequence]) -> int:
     The last token of a sequence predicts nothing and costs nothing. In sorted order a sequence shares with its
     predecessor exactly what it shares with all before it, so the sum of the rests is the size of the prefix tree.
     """
-    total, previous = 0, ()
+    total = 0
+    previous: tuple[int, ...] = ()
     for tokens in sorted(sequence.tokens[:-1] for sequence in sequences):
         shared = 0
         for a, b in zip(previous, tokens, strict=False):

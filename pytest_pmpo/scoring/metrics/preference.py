@@ -50,7 +50,7 @@ class PreferenceLoss:
         return tuple(Continuation(text, self.end_of_turn) for text in (*right, *wrong))
 
     def measure(self, fixture: Fixture, scores: Sequence[TargetScore]) -> Measurement:
-        """Mean pair loss; ``margin`` is the mean of s⁺ − s⁻ (nats), ``correct`` the share of pairs the right way round."""
+        """Mean pair loss; ``margin``: mean of s⁺ − s⁻ (nats); ``correct``: share of pairs the right way round."""
         right, _ = _answers(fixture)
         good, bad = scores[: len(right)], scores[len(right) :]
         margins = [b.total - g.total for g in good for b in bad]  # s⁺ − s⁻, with s = −total
