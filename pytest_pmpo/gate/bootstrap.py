@@ -6,10 +6,14 @@ B. Efron, "Better bootstrap confidence intervals", Journal of the American Stati
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from pytest_pmpo.gate.signflip import Floats
+
+INTERVAL_LEVEL = 0.025
+"""Error on each side of the printed 95 % interval."""
 
 _FEWEST, _MOST = 9_999, 199_999
 _CELLS = 1 << 21  # resampled values held at a time
@@ -20,17 +24,26 @@ def resamples(level: float) -> int:
     return min(max(_FEWEST, math.ceil(20 / level)), _MOST)
 
 
-def bca(
-    sums: Floats, weights: Floats, interval_level: float, level: float, count: int, rng: np.random.Generator
-) -> tuple[tuple[float, float], float, float]:
-    """Two-sided interval with error ``interval_level`` on each side, then the one-sided bounds at ``level``.
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """``low, high``: two-sided 95 % interval; ``lower_bound, upper_bound``: one-sided, at the level of the decision."""
+
+    low: float
+    high: float
+    lower_bound: float
+    upper_bound: float
+
+
+def bca(sums: Floats, weights: Floats, level: float, count: int, rng: np.random.Generator) -> Ends:
+    """Interval at 95 % and one-sided bounds at ``level``.
 
     Args:
         sums, weights: of each cluster, shape ``(n,)``; not all means equal.
+        level: error of each one-sided bound.
         count: number of resamples.
 
     Returns:
-        ``((low, high), lower, upper)``; a bound that BCa cannot give (NaN) is infinite.
+        the ends; one that BCa cannot give (NaN) is infinite.
     """
     from scipy import stats  # half a second; only verdicts that compare pay for it
 
@@ -39,7 +52,7 @@ def bca(
 
     result = None
     ends: list[float] = []
-    for confidence, side in ((1 - 2 * interval_level, "two-sided"), (1 - level, "greater"), (1 - level, "less")):
+    for confidence, side in ((1 - 2 * INTERVAL_LEVEL, "two-sided"), (1 - level, "greater"), (1 - level, "less")):
         result = stats.bootstrap(
             (sums, weights),
             ratio,
@@ -55,7 +68,7 @@ def bca(
         )
         ends += [float(result.confidence_interval.low), float(result.confidence_interval.high)]
     low, high, lower, _, _, upper = ends
-    return (_or(low, -math.inf), _or(high, math.inf)), _or(lower, -math.inf), _or(upper, math.inf)
+    return Ends(_or(low, -math.inf), _or(high, math.inf), _or(lower, -math.inf), _or(upper, math.inf))
 
 
 def _or(value: float, otherwise: float) -> float:

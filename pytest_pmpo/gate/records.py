@@ -41,10 +41,10 @@ class Comparison:
         n: fixtures; ``clusters``: independent groups among them.
         base_mean, head_mean: weighted means, metric's unit.
         delta: weighted mean difference, positive = worse.
-        low, high: two-sided 95 % interval of ``delta``.
-        lower_bound, upper_bound: one-sided bounds at ``alpha / family``; what the decision uses.
+        low, high: two-sided 95 % interval of ``delta``; infinite where so few clusters cannot give one.
+        lower_bound, upper_bound: one-sided bounds at ``alpha / family``; what the decision uses. May be infinite too.
         p_worse: one-sided p-value of "worse" by sign flips.
-        method: ``sign-flip, exact`` · ``sign-flip`` · ``BCa bootstrap``, as printed.
+        method: ``sign-flip, exact`` or ``BCa bootstrap and sign-flip``, as printed.
         detectable: smallest mean difference these fixtures would find with 80 % power (minimum detectable effect).
         needed: fixtures that would find a difference as small as the tolerance, or None where that cannot be said.
     """

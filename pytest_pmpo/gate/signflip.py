@@ -48,7 +48,7 @@ def all_subset_means(sums: Floats, weights: Floats) -> Floats:
 def drawn_subset_means(sums: Floats, weights: Floats, count: int, rng: np.random.Generator) -> Floats:
     """Weighted means of ``count`` random subsets, each cluster in with probability 1/2, sorted; shape ``(count,)``.
 
-    The empty subset, which every δ counts as ``<= δ``, has the value -inf here; it is too rare to matter.
+    The empty subset counts as ``<= δ`` for every δ, so its mean is -inf here.
     """
     n = len(sums)
     parts = []
@@ -83,15 +83,6 @@ def lower_bound(means: Floats, level: float) -> float:
     return float(means[rank - 1]) if rank >= 1 else -np.inf
 
 
-def upper_bound(means: Floats, level: float) -> float:
-    """One-sided upper bound of the mean difference at error ``level``; +inf where so fine a level is out of reach.
-
-    ``-inf`` entries (drawn empty subsets) count against it as they do against the lower bound.
-    """
-    rank = int(np.floor(level * (len(means) + 1) * (1 + 1e-12))) - int(np.count_nonzero(np.isneginf(means)))
-    return float(means[len(means) - rank]) if rank >= 1 else np.inf
-
-
-def smallest_p(clusters: int) -> float:
-    """The smallest p-value that many clusters can give: all differences of one sign."""
-    return float(2.0**-clusters)
+def mirrored(means: Floats) -> Floats:
+    """The subset means of the differences with their signs changed, for the test of "better"."""
+    return np.sort(np.where(np.isneginf(means), means, -means))

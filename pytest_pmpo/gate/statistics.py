@@ -3,10 +3,11 @@
 Differences are per fixture and signed so that positive is worse. Fixtures of one group are one draw: they enter as the
 pair (Σ weight × difference, Σ weight), and only whole groups are flipped or resampled. The mean is ΣA / ΣW.
 
-Below 20 clusters the bounds come from the exact sign-flip test (``signflip``); from 20 on, from the BCa bootstrap and
-the sign-flip test together: each one-sided bound is the more cautious of the two, because BCa alone errs on the
-liberal side where differences have heavy tails (``benchmarks/gate_calibration`` shows by how much). The random draws
-are seeded, so equal inputs give equal bounds.
+Below 20 clusters the ends come from the exact sign-flip test (``signflip``), from 20 on from the BCa bootstrap
+(``bootstrap``) and drawn sign flips; in both cases a bound that knows about skewness (``skewness``) watches over them,
+and each end is the most cautious of those that apply. Each alone errs on the liberal side somewhere: BCa under heavy
+tails, sign flips under skew; ``benchmarks/gate_calibration`` shows by how much. Random draws are seeded, so that equal
+inputs give equal ends.
 """
 
 from __future__ import annotations
@@ -16,14 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_pmpo.gate import bootstrap, power, signflip
+from pytest_pmpo.gate import bootstrap, power, signflip, skewness
+from pytest_pmpo.gate.bootstrap import INTERVAL_LEVEL, Ends
 from pytest_pmpo.gate.pairing import effective_tolerance, signed_differences
 from pytest_pmpo.gate.records import Comparison, Policy
 from pytest_pmpo.gate.signflip import Floats
 from pytest_pmpo.scoring.records import FixtureScore, PromptScore
-
-INTERVAL_LEVEL = 0.025
-"""Error on each side of the printed 95 % interval."""
 
 _SEED = 20505  # any fixed number: a verdict must not depend on the run
 
@@ -60,13 +59,9 @@ class Clusters:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """One-sided bounds at two levels, and what made them."""
+class Bounds(Ends):
+    """The ends that hold, the p-value of "worse" by sign flips, and what made them."""
 
-    low: float
-    high: float
-    lower_bound: float
-    upper_bound: float
     p_worse: float
     method: str
 
@@ -120,39 +115,32 @@ def cluster(fixtures: tuple[FixtureScore, ...], deltas: list[float]) -> Clusters
 
 
 def bound(clusters: Clusters, level: float) -> Bounds:
-    """Interval at 95 % and one-sided bounds at ``level``."""
+    """Interval at 95 % and one-sided bounds at ``level``, each the most cautious of the methods that apply."""
+    sums, weights, mean = clusters.sums, clusters.weights, clusters.mean
     if len(clusters) < signflip.EXACT_BELOW:
-        return _exact(clusters, level)
-    return _resampled(clusters, level)
-
-
-def _exact(clusters: Clusters, level: float) -> Bounds:
-    means = signflip.all_subset_means(clusters.sums, clusters.weights)
-    return Bounds(
-        low=signflip.lower_bound(means, INTERVAL_LEVEL),
-        high=signflip.upper_bound(means, INTERVAL_LEVEL),
-        lower_bound=signflip.lower_bound(means, level),
-        upper_bound=signflip.upper_bound(means, level),
-        p_worse=signflip.p_value(means),
-        method="sign-flip, exact",
-    )
-
-
-def _resampled(clusters: Clusters, level: float) -> Bounds:
-    count = bootstrap.resamples(min(level, INTERVAL_LEVEL))
-    rng = np.random.default_rng(_SEED)
-    means = signflip.drawn_subset_means(clusters.sums, clusters.weights, count, rng)
-    if clusters.constant:
-        low = high = lower = upper = clusters.mean
+        method = "sign-flip, exact"
+        means = signflip.all_subset_means(sums, weights)
+        bca = Ends(math.inf, -math.inf, math.inf, -math.inf)
     else:
-        (low, high), lower, upper = bootstrap.bca(
-            clusters.sums, clusters.weights, INTERVAL_LEVEL, level, count, np.random.default_rng(_SEED)
-        )
+        method = "BCa bootstrap and sign-flip"
+        count = bootstrap.resamples(min(level, INTERVAL_LEVEL))
+        means = signflip.drawn_subset_means(sums, weights, count, np.random.default_rng(_SEED))
+        rng = np.random.default_rng(_SEED)
+        bca = Ends(mean, mean, mean, mean) if clusters.constant else bootstrap.bca(sums, weights, level, count, rng)
+    flips, mirror = means, signflip.mirrored(means)
+    hall, hall_mirror = skewness.Moments.of(sums, weights), skewness.Moments.of(-sums, weights)
+
+    def lower(at: float) -> float:
+        return min(signflip.lower_bound(flips, at), hall.lower_bound(at))
+
+    def upper(at: float) -> float:
+        return max(-signflip.lower_bound(mirror, at), -hall_mirror.lower_bound(at))
+
     return Bounds(
-        low=low,
-        high=high,
-        lower_bound=min(lower, signflip.lower_bound(means, level)),
-        upper_bound=max(upper, signflip.upper_bound(means, level)),
+        low=min(lower(INTERVAL_LEVEL), bca.low),
+        high=max(upper(INTERVAL_LEVEL), bca.high),
+        lower_bound=min(lower(level), bca.lower_bound),
+        upper_bound=max(upper(level), bca.upper_bound),
         p_worse=signflip.p_value(means),
-        method="BCa bootstrap",
+        method=method,
     )
