@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -138,3 +138,22 @@ class PromptScore:
         """Weighted mean of the fixtures' values."""
         total = math.fsum(f.weight for f in self.fixtures)
         return math.fsum(f.weight * f.value for f in self.fixtures) / total
+
+
+def distinct_tokens(sequences: Sequence[EncodedSequence]) -> int:
+    """Tokens a scorer has to run through the model when every shared prefix is paid for once.
+
+    The last token of a sequence predicts nothing and costs nothing. In sorted order a sequence shares with its
+    predecessor exactly what it shares with all before it, so the sum of the rests is the size of the prefix tree.
+    """
+    total = 0
+    previous: tuple[int, ...] = ()
+    for tokens in sorted(sequence.tokens[:-1] for sequence in sequences):
+        shared = 0
+        for a, b in zip(previous, tokens, strict=False):
+            if a != b:
+                break
+            shared += 1
+        total += len(tokens) - shared
+        previous = tokens
+    return total

@@ -1,7 +1,8 @@
 """Prompts × fixtures × metric → numbers: render, look up, encode, run the model on what is missing, measure.
 
 The model is opened at the first miss and never before, so a run that finds everything in the cache imports no
-framework. All misses of one call go to the backend together: base, head and an optimizer's variants share every common prefix.
+framework. All misses of one call go to the backend together: base, head and an optimizer's variants share every common
+prefix.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from pytest_pmpo.scoring.backends.base import Backend, Progress
 from pytest_pmpo.scoring.cache import Key, LossCache, Losses, digest
 from pytest_pmpo.scoring.encode import EncodedContext, encode_context, encode_target
 from pytest_pmpo.scoring.metrics.base import Metric
-from pytest_pmpo.scoring.records import Continuation, EncodedSequence, FixtureScore, PromptScore, TargetScore
+from pytest_pmpo.scoring.records import (
+    Continuation,
+    EncodedSequence,
+    FixtureScore,
+    PromptScore,
+    TargetScore,
+    distinct_tokens,
+)
 
 Turns = tuple[Turn, ...]
 
@@ -141,25 +149,6 @@ class Scorer:
             location=location,
             context_length=backend.context_length,
         )
-
-
-def distinct_tokens(sequences: Sequence[EncodedSequence]) -> int:
-    """Tokens a scorer has to run through the model when every shared prefix is paid for once.
-
-    The last token of a sequence predicts nothing and costs nothing. In sorted order a sequence shares with its
-    predecessor exactly what it shares with all before it, so the sum of the rests is the size of the prefix tree.
-    """
-    total = 0
-    previous: tuple[int, ...] = ()
-    for tokens in sorted(sequence.tokens[:-1] for sequence in sequences):
-        shared = 0
-        for a, b in zip(previous, tokens, strict=False):
-            if a != b:
-                break
-            shared += 1
-        total += len(tokens) - shared
-        previous = tokens
-    return total
 
 
 def _measure(metric: Metric, fixture: Fixture, requests: Sequence[_Request], losses: dict[Key, Losses]) -> FixtureScore:

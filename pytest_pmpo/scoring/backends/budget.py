@@ -1,0 +1,84 @@
+"""How many tokens go through the model at once: from measured free memory, halved whenever that was too optimistic."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from typing import Any
+
+import torch
+
+CPU_TOKENS = 1024
+"""Enough rows to keep two dozen cores' matrix products busy, few enough that activations stay in cache."""
+
+CUDA_TOKENS = 8192
+"""Where matrix products of a 7B model reach their full rate on current GPUs."""
+
+SMALLEST = 64
+_SHARE = 0.6  # of free memory; the rest is for keys, values, logits and fragmentation
+
+
+class TokenBudget:
+    """Tokens per forward pass.
+
+    Args:
+        model: its configuration tells what a token costs.
+        limit: an upper bound set by the user, tokens.
+    """
+
+    def __init__(self, model: Any, limit: int | None = None) -> None:
+        device = torch.device(model.device)
+        preferred = CPU_TOKENS if device.type == "cpu" else CUDA_TOKENS
+        affordable = int(_SHARE * free_bytes(device) / bytes_per_token(model))
+        self.tokens = max(SMALLEST, min(preferred if limit is None else limit, affordable))
+        self._warned = False
+
+    def halve(self) -> bool:
+        """After out-of-memory: half the budget, or False where nothing is left to halve. Says so once."""
+        if self.tokens <= SMALLEST:
+            return False
+        self.tokens = max(SMALLEST, self.tokens // 2)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"pmpo: out of memory; going on with {self.tokens} tokens at a time", RuntimeWarning, stacklevel=2
+            )
+        return True
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out; torch's CPU allocator says so only in words."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can be had on the device, bytes."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + held
+    return _available_memory()
+
+
+def bytes_per_token(model: Any) -> int:
+    """Activations alive at once where a layer is widest, bytes per token: three intermediates and some hidden rows."""
+    config = model.config.get_text_config()
+    hidden = int(config.hidden_size)
+    wide = int(getattr(config, "intermediate_size", None) or 4 * hidden)
+    size = int(next(model.parameters()).element_size())
+    return size * (3 * wide + 8 * hidden) + 4 * 2 * hidden  # fp32 rows of the normalisation
+
+
+def _available_memory() -> int:
+    """``MemAvailable`` where the kernel tells it; elsewhere half a GiB, a safe guess for small chunks."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 512 << 20

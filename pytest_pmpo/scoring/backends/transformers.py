@@ -1,0 +1,221 @@
+"""A causal language model run by transformers and torch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytest_pmpo.errors import ModelError, NumericsError
+from pytest_pmpo.scoring.backends.base import Progress
+from pytest_pmpo.scoring.backends.budget import TokenBudget, is_out_of_memory
+from pytest_pmpo.scoring.backends.head import TargetHead
+from pytest_pmpo.scoring.backends.hf_tokenizer import HFTokenizer
+from pytest_pmpo.scoring.backends.paths import ExecutionPath, PlainPath, PrefixPath, Sink, TreePath
+from pytest_pmpo.scoring.backends.tree_attention import UnsupportedAttentionError
+from pytest_pmpo.scoring.plan import Ints
+from pytest_pmpo.scoring.records import EncodedSequence, distinct_tokens
+
+_MakePath = Callable[[Any, TargetHead], ExecutionPath]
+_PATHS: tuple[_MakePath, ...] = (TreePath, PrefixPath)
+
+# Two paths agree if their losses do to rounding: fp32 rounds at 1e-7, 16-bit weights at 1e-2 of a logit
+_AGREE = {torch.float32: 1e-4, torch.float64: 1e-4}
+_AGREE_HALF = 0.25
+
+
+class TransformersBackend:
+    """Scores with a loaded model; see ``loading.py`` for how it gets here.
+
+    The fastest execution path that agrees with the plain one on a few short sequences is taken, so a model whose
+    attention does something unforeseen costs time, never a wrong loss.
+
+    Args:
+        model: a transformers causal language model in eval mode, on its device.
+        tokenizer: its tokenizer.
+        max_batch_tokens: upper bound of tokens per forward pass; default by device and free memory.
+        path: take this path unchecked (``tree``, ``prefix``, ``plain``); for benchmarks.
+
+    Raises:
+        ModelError: a model without a language-model head, or a tokenizer with ids the model has no row for.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, *, max_batch_tokens: int | None = None, path: str | None = None
+    ) -> None:
+        self.model = model
+        self.tokenizer = HFTokenizer(tokenizer)
+        self._head = TargetHead(model)
+        if self.tokenizer.largest_id >= self._head.vocabulary:
+            raise ModelError(
+                f"the tokenizer gives ids up to {self.tokenizer.largest_id}, but the model's vocabulary has"
+                f" {self._head.vocabulary} rows: they do not belong together"
+            )
+        self._budget = TokenBudget(model, max_batch_tokens)
+        with torch.inference_mode():
+            self._path = self._choose_path() if path is None else self._named_path(path)
+
+    @property
+    def context_length(self) -> int | None:
+        """Positions the model was built for, in tokens; None where it has no limit (ALiBi, recurrent models)."""
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return int(limit) if limit else None
+
+    @property
+    def description(self) -> str:
+        """``LlamaForCausalLM, cpu, float32, tree path``."""
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        return f"{type(self.model).__name__}, {self.model.device}, {dtype}, {self._path.name} path"
+
+    def score(
+        self, sequences: Sequence[EncodedSequence], *, progress: Progress | None = None
+    ) -> list[tuple[float, ...]]:
+        """Negative log-likelihood of every target token, nats."""
+        if not sequences:
+            return []
+        run = _Run(sequences, progress)
+        with torch.inference_mode():
+            while run.unfinished:
+                rest = run.unfinished
+                try:
+                    self._path.run([sequences[i] for i in rest], self._budget.tokens, run.sink(rest))
+                    run.flush()
+                except (RuntimeError, MemoryError) as error:
+                    run.drop_pending()
+                    if not is_out_of_memory(error) or not self._budget.halve():
+                        raise
+        return run.results()
+
+    def _named_path(self, name: str) -> ExecutionPath:
+        paths: dict[str, _MakePath] = {"tree": TreePath, "prefix": PrefixPath, "plain": PlainPath}
+        return paths[name](self.model, self._head)
+
+    def _choose_path(self) -> ExecutionPath:
+        plain = PlainPath(self.model, self._head)
+        probes = _probes(self._head.vocabulary)
+        expected = self._probe(plain, probes, budget=_PLAIN_PROBE_BUDGET)
+        self._check_head(probes[0], expected[0])
+        tolerance = _AGREE.get(self.model.dtype, _AGREE_HALF)
+        for make in _PATHS:
+            try:
+                path = make(self.model, self._head)
+                losses = self._probe(path, probes, budget=_PROBE_BUDGET)
+            except (
+                UnsupportedAttentionError,
+                RuntimeError,
+                TypeError,
+                ValueError,
+                AttributeError,
+                KeyError,
+                IndexError,
+            ):
+                continue  # whatever this path trips over in a model nobody has seen, the next one need not
+            if all(np.allclose(a, b, rtol=0, atol=tolerance) for a, b in zip(losses, expected, strict=True)):
+                return path
+        return plain
+
+    def _probe(self, path: ExecutionPath, probes: Sequence[EncodedSequence], budget: int) -> list[tuple[float, ...]]:
+        run = _Run(probes, None)
+        path.run(probes, budget, run.sink(range(len(probes))))
+        run.flush()
+        return run.results()
+
+    def _check_head(self, probe: EncodedSequence, losses: Sequence[float]) -> None:
+        """The model's own logits of one sequence against ``TargetHead``: what its class does to them must be known."""
+        ids = torch.tensor([probe.tokens], device=self.model.device)
+        logits = self.model(input_ids=ids, use_cache=False).logits[0, probe.target_start - 1 : -1].float()
+        own = torch.nn.functional.cross_entropy(logits, ids[0, probe.target_start :], reduction="none")
+        tolerance = _AGREE.get(self.model.dtype, _AGREE_HALF)
+        if not np.allclose(own.cpu().numpy(), losses, rtol=0, atol=tolerance):
+            raise ModelError(
+                f"{type(self.model).__name__} changes its logits in a way this version does not know",
+                hint="please report the model's architecture",
+            )
+
+
+_PROBE_BUDGET = 48  # two chunks, so that carried keys are tried as well
+_PLAIN_PROBE_BUDGET = 1024  # one batch
+
+
+def _probes(vocabulary: int) -> list[EncodedSequence]:
+    """Short random sequences that share, branch, nest and cross chunk borders."""
+    rng = random.Random(0)
+
+    def draw(n: int) -> tuple[int, ...]:
+        return tuple(rng.randrange(vocabulary) for _ in range(n))
+
+    system = draw(10)
+    probes = []
+    for _ in range(2):
+        prefix = system + draw(9)
+        for _ in range(2):
+            context = prefix + draw(rng.randint(4, 9))
+            probes += [EncodedSequence(context + draw(rng.randint(1, 6)), len(context), "probe") for _ in range(2)]
+    return probes
+
+
+class _Run:
+    """Losses as they come in, one chunk behind the device so that it never waits to be read."""
+
+    def __init__(self, sequences: Sequence[EncodedSequence], progress: Progress | None) -> None:
+        self._sequences = sequences
+        self._progress = progress
+        self._total = distinct_tokens(sequences) if progress is not None else 0
+        self._done = 0
+        lengths = np.array([s.target_length for s in sequences], dtype=np.int64)
+        self._starts = np.cumsum(lengths) - lengths
+        self._losses = np.full(int(lengths.sum()), np.nan, dtype=np.float64)
+        self._seen = np.zeros(len(self._losses), dtype=bool)
+        self._pending: tuple[Ints, Tensor] | None = None
+
+    @property
+    def unfinished(self) -> list[int]:
+        """Sequences with losses still to come."""
+        complete = np.logical_and.reduceat(self._seen, self._starts) if len(self._starts) else np.empty(0, bool)
+        return [int(i) for i in np.flatnonzero(~complete)]
+
+    def sink(self, numbers: Sequence[int]) -> Sink:
+        """Takes losses of the sequences called ``numbers`` here and 0, 1, 2 … by the path."""
+        starts = self._starts[np.array(numbers, dtype=np.int64)]
+
+        def take(sequences: Ints, offsets: Ints, losses: Tensor, tokens: int) -> None:
+            self.flush()
+            self._pending = (starts[sequences] + offsets, losses) if len(sequences) else None
+            self._done += tokens
+            if self._progress is not None:
+                self._progress(min(self._done, self._total), self._total)
+
+        return take
+
+    def flush(self) -> None:
+        """Read what the device has finished."""
+        if self._pending is not None:
+            places, losses = self._pending
+            self._pending = None
+            self._losses[places] = losses.double().cpu().numpy()
+            self._seen[places] = True
+
+    def drop_pending(self) -> None:
+        """Forget what a failed pass left unread."""
+        self._pending = None
+
+    def results(self) -> list[tuple[float, ...]]:
+        """Losses by sequence.
+
+        Raises:
+            NumericsError: naming the first sequence with a loss that is no number.
+        """
+        rows = np.split(self._losses, self._starts[1:])
+        for sequence, losses in zip(self._sequences, rows, strict=True):
+            if not np.isfinite(losses).all():
+                place = int(np.flatnonzero(~np.isfinite(losses))[0])
+                raise NumericsError(
+                    f"{sequence.label}: the model gave {losses[place]} at target token {place + 1}",
+                    location=sequence.location,
+                    hint='the weights may be damaged, or the dtype too narrow: try dtype = "float32"',
+                )
+        return [tuple(map(float, losses)) for losses in rows]
