@@ -1,0 +1,13 @@
+"""The formats this package brings, in the order in which they may claim a file."""
+
+from __future__ import annotations
+
+from pytest_pmpo.prompts.formats.base import Format
+from pytest_pmpo.prompts.formats.github import GitHubFormat
+from pytest_pmpo.prompts.formats.prompty import PromptyFormat
+from pytest_pmpo.prompts.formats.text import TextFormat
+
+
+def builtin_formats() -> tuple[Format, ...]:
+    """Fresh instances, the more particular ones first; plain text, which claims by suffix alone, comes last."""
+    return (GitHubFormat(), PromptyFormat(), TextFormat())
