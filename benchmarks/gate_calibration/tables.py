@@ -50,8 +50,8 @@ def _level_tables(levels: Sequence[Level]) -> list[str]:
         f"Share of false `regressed`, in percent ± Monte Carlo standard error, when the true mean difference is zero "
         f"and the tolerance is zero ({replications} replications; the last three columns are the ingredients alone at "
         f"5 %, {few} replications). **Bold** is above alpha by more than two standard errors. Alpha 0.5 % is what each "
-        f"of ten changed prompts gets. The hard-break guard stands outside alpha: its column is the share of runs with a "
-        f"fixture losing more than {HARD_BREAK:g} nat/token if one standard deviation is {SCALE:g} nats/token.",
+        f"of ten changed prompts gets. The hard-break guard stands outside alpha: its column is the share of runs "
+        f"with a fixture losing more than {HARD_BREAK:g} nat/token if one standard deviation is {SCALE:g} nats/token.",
         "\n".join(rows),
     ]
 
@@ -72,8 +72,8 @@ def _power_table(powers: Sequence[Power]) -> list[str]:
     return [
         f"Power: share of runs called `regressed`, in percent, at alpha 5 % / 0.5 %, by true mean difference in "
         f"standard deviations of a difference ({powers[0].replications} replications, standard error at most "
-        f"{50 / math.sqrt(powers[0].replications):.1f}; a dash is an effect beyond five standard errors, not run). The last column is the power at the minimum detectable effect "
-        f"that the gate prints, which aims at 80 %.",
+        f"{50 / math.sqrt(powers[0].replications):.1f}; a dash is an effect beyond five standard errors, not run). "
+        f"The last column is the power at the minimum detectable effect that the gate prints, which aims at 80 %.",
         "\n".join(rows),
     ]
 

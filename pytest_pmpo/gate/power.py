@@ -5,10 +5,10 @@ E. Miller, "Adding Error Bars to Evals" (arXiv 2411.00640), section 5: with pair
 
     mde = ( t_{1-α} + t_{1-β} ) · s / sqrt(n)
 
-with power 1-β. Student's quantiles stand in for the normal ones because n is small here. Draws are clusters. The guard
-against skewness costs power where draws are few; the factor ``1 + 3.3 z²_{1-α} / n^1.5`` allows for it. It was fitted to
-the gate's own power under normal differences, n = 8 to 200 and α = 0.05 to 0.005; ``benchmarks/gate_calibration`` prints
-the power that the resulting effect has.
+with power 1-β. Student's quantiles stand in for the normal ones because n is small here. Draws are clusters. The
+guard against skewness costs power where draws are few; the factor ``1 + 3.3 z²_{1-α} / n^1.5`` allows for it. It was
+fitted to the gate's own power under normal differences, n = 8 to 200 and α = 0.05 to 0.005;
+``benchmarks/gate_calibration`` prints the power that the resulting effect has.
 """
 
 from __future__ import annotations
@@ -67,5 +67,5 @@ def _factor(clusters: int, level: float) -> float:
     from scipy.special import ndtri, stdtrit  # slow to import; only verdicts that compare pay for it
 
     df = clusters - 1
-    allowance = 1 + _GUARD * float(ndtri(1 - level)) ** 2 / clusters**1.5
+    allowance = 1 + _GUARD * float(ndtri(level)) ** 2 / math.pow(clusters, 1.5)
     return float(stdtrit(df, 1 - level) + stdtrit(df, POWER)) * allowance
