@@ -12,13 +12,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
 from pytest_pmpo.errors import FixtureError
+from pytest_pmpo.prompts.fixtures import Row, parse_rows
 from pytest_pmpo.prompts.formats.base import ParseContext
 from pytest_pmpo.prompts.formats.yamldoc import YamlDocument, plain, written
-from pytest_pmpo.prompts.model import Choice, Expected, Fixture, Label, Note, Preference
+from pytest_pmpo.prompts.model import Choice, Fixture, Note
 
 _SCORABLE = ("equals", "startsWith")
 _STRING_KINDS = (*_SCORABLE, "endsWith", "contains")
@@ -49,7 +51,7 @@ def read_rows(
         return (), tuple(_note(document, evaluator, labelled=False) for evaluator in evaluators)
     used = set(re.findall(r"\{\{([^{}]+)\}\}", _message_text(document, fields["messages"])))
     keys = [key for key in context.label_keys if key not in used]
-    fixtures: list[Fixture] = []
+    rows: list[Row] = []
     bare: list[tuple[int, yaml.Node]] = []
     for number, node in enumerate(document.items(fields["testData"], "testData"), 1):
         row = document.fields(node)
@@ -58,14 +60,15 @@ def read_rows(
             bare.append((number, node))
             continue
         values = {key: _text(child) for key, child in row.items() if not _is_label(key, keys, row)}
-        fixtures.append(Fixture(str(number), values, label, location=document.file.at(document.start(node))))
+        rows.append(Row({"vars": values, **label}, document.file.at(document.start(node))))
+    fixtures = parse_rows(rows)
     notes = [_note(document, evaluator, labelled=bool(fixtures)) for evaluator in _unscorable(evaluators, fixtures)]
-    return tuple(fixtures), (*notes, *_bare_rows(document, bare, evaluators, fixtures, keys))
+    return fixtures, (*notes, *_bare_rows(document, bare, evaluators, fixtures, keys))
 
 
 def _label(
     document: YamlDocument, row: Mapping[str, yaml.Node], keys: Sequence[str], evaluators: Sequence[Evaluator]
-) -> Label | None:
+) -> dict[str, Any] | None:
     key = next((key for key in keys if key in row), None)
     if key is not None:
         text = _text(row[key])
@@ -73,22 +76,21 @@ def _label(
             raise FixtureError(f"the target {key!r} is empty", location=document.file.at(document.start(row[key])))
         return _compared(text, row, evaluators)
     if "chosen" in row and "rejected" in row:
-        return Preference(_texts(row["chosen"]), _texts(row["rejected"]))
+        return {"chosen": _texts(row["chosen"]), "rejected": _texts(row["rejected"])}
     for kind in _SCORABLE:
         for evaluator in evaluators:
             text = fill(evaluator.value, row)
             if evaluator.kind == kind and text.strip() and not re.search(r"\{\{\w+\}\}", text):
-                return Expected(text, prefix=kind == "startsWith")
+                return {"prefix" if kind == "startsWith" else "expected": text}
     return None
 
 
-def _compared(text: str, row: Mapping[str, yaml.Node], evaluators: Sequence[Evaluator]) -> Label:
+def _compared(text: str, row: Mapping[str, yaml.Node], evaluators: Sequence[Evaluator]) -> dict[str, Any]:
     for evaluator in evaluators:
         if text in evaluator.choices and len(set(evaluator.choices)) > 1:
-            choices = tuple(dict.fromkeys(evaluator.choices))
-            return Choice(choices, choices.index(text))
+            return {"choices": list(dict.fromkeys(evaluator.choices)), "expected": text}
     kinds = {evaluator.kind for evaluator in evaluators if fill(evaluator.value, row) == text}
-    return Expected(text, prefix="startsWith" in kinds and "equals" not in kinds)
+    return {"prefix" if "startsWith" in kinds and "equals" not in kinds else "expected": text}
 
 
 def fill(template: str, row: Mapping[str, yaml.Node]) -> str:
@@ -171,8 +173,8 @@ def _message_text(document: YamlDocument, node: yaml.Node) -> str:
     return "\n".join(written(content) or "" for content in contents)
 
 
-def _texts(node: yaml.Node) -> tuple[str, ...]:
-    return tuple(_text(child) for child in node.value) if isinstance(node, yaml.SequenceNode) else (_text(node),)
+def _texts(node: yaml.Node) -> list[str]:
+    return [_text(child) for child in node.value] if isinstance(node, yaml.SequenceNode) else [_text(node)]
 
 
 def _text(node: yaml.Node) -> str:
