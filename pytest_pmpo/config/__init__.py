@@ -1,0 +1,152 @@
+"""``[tool.pmpo]`` and the command line → frozen settings, and where each of them came from.
+
+The file is the nearest ``pmpo.toml``, or ``pyproject.toml`` with a ``[tool.pmpo]`` table, from where the run starts up
+to the root of the repository. The command line wins over the file (its overrides included), the file over the defaults.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pytest_pmpo.config.settings import Override, Settings
+from pytest_pmpo.config.table import FILES, ConfigFile, as_config_error, read_table
+
+__all__ = ["Config", "ConfigFile", "Override", "Settings", "find_file", "load", "read_table"]
+
+_INSTEAD = {"base": "baseline", "baseline": "base", "revision": "models"}
+"""A setting of the file that no longer holds once the other one is given on the command line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Merged settings of a run.
+
+    Attributes:
+        settings: those that hold where no override matches.
+        folder: what relative paths of the file are relative to.
+        file: where they came from, if there is a file.
+        given: settings of the command line by name; they win over overrides too.
+    """
+
+    settings: Settings
+    folder: Path
+    file: ConfigFile | None
+    given: Mapping[str, Any]
+
+    def for_path(self, path: str) -> Settings:
+        """The settings of one prompt, its overrides applied.
+
+        Args:
+            path: of the prompt, relative to ``folder``, POSIX separators; may begin with ``../``.
+        """
+        values: dict[str, Any] = {}
+        for override in self.settings.override:
+            if _matches(override.paths, path):
+                values.update(override.values())
+        values = {key: value for key, value in values.items() if key not in self.given}
+        if "models" in values:
+            values["revision"] = None
+        return self.settings.model_copy(update=values) if values else self.settings
+
+    def origin(self, key: str) -> str:
+        """Where the value of a setting comes from: ``command line``, ``pyproject.toml:12`` or ``default``."""
+        if key in self.given or _INSTEAD.get(key) in self.given:
+            return "command line"
+        line = None if self.file is None else self.file.line_of(key)
+        return "default" if self.file is None or line is None else f"{self.file.shown}:{line}"
+
+    def describe(self) -> Iterator[str]:
+        """One line per setting: name, value as TOML would write it, and where it comes from."""
+        for key in Settings.model_fields:
+            if key == "override":
+                continue
+            yield f"{key} = {_as_toml(getattr(self.settings, key), key)}  ({self.origin(key)})"
+        for i, override in enumerate(self.settings.override):
+            line = None if self.file is None else self.file.line_of("override", i)
+            shown = ", ".join(f"{key} = {_as_toml(value, key)}" for key, value in override.values().items())
+            place = "" if self.file is None else f"  ({self.file.shown}:{line})"
+            yield f"override for {', '.join(override.paths)}: {shown}{place}"
+
+    def patterns(self, root: Path) -> tuple[str, ...]:
+        """``prompts`` relative to ``root`` (the repository), for the discovery."""
+        return tuple(self.below(root, pattern) for pattern in self.settings.prompts)
+
+    def below(self, root: Path, path: str) -> str:
+        """A path of the file as one relative to ``root``, POSIX separators."""
+        prefix = PurePosixPath(self.folder.relative_to(root).as_posix()) if self.folder != root else PurePosixPath()
+        return posixpath.normpath(str(prefix / path))
+
+
+def find_file(start: Path, top: Path | None) -> ConfigFile | None:
+    """The nearest file with settings, from ``start`` up to ``top``; only in ``start`` where ``top`` is None.
+
+    Raises:
+        ConfigError: if the file is no TOML, or one folder has two that both hold settings.
+    """
+    folders = [start]
+    if top is not None and start.is_relative_to(top):
+        folders += [folder for folder in start.parents if folder.is_relative_to(top)]
+    for folder in folders:
+        found = [file for name in FILES if (file := ConfigFile.read(folder / name, shown=_shown(folder / name, start)))]
+        if len(found) > 1:
+            raise found[1].error("settings stand here and in pmpo.toml: keep one of them", ())
+        if found:
+            return found[0]
+    return None
+
+
+def load(start: Path, top: Path | None, given: Mapping[str, Any], *, options: str = "--pmpo-") -> Config:
+    """Find, merge and check the settings.
+
+    Args:
+        start: folder the run starts in (pytest's rootdir, or the working directory); absolute.
+        top: root of the repository, or None.
+        given: settings of the command line, by name; paths among them absolute.
+        options: what options begin with, for errors.
+
+    Raises:
+        ConfigError: naming file, line and the near miss of an unknown key, or the option.
+    """
+    from pydantic import ValidationError
+
+    file = find_file(start, top)
+    values: dict[str, Any] = {} if file is None else dict(file.table)
+    for key, other in _INSTEAD.items():
+        if other in given:
+            values.pop(key, None)
+    if "models" in given:
+        values.pop("model", None)
+    try:
+        settings = Settings.model_validate({**values, **given})
+    except ValidationError as error:
+        raise as_config_error(error, file, given, options) from None
+    folder = start if file is None else file.path.parent
+    return Config(settings, folder, file, dict(given))
+
+
+def _matches(globs: tuple[str, ...], path: str) -> bool:
+    from pathspec import GitIgnoreSpec  # only a file with overrides pays for it
+
+    return GitIgnoreSpec.from_lines(globs).match_file(path)
+
+
+def _shown(path: Path, start: Path) -> str:
+    """As a person in ``start`` would write it."""
+    if path.is_relative_to(start):
+        return path.relative_to(start).as_posix()
+    ups = start.relative_to(path.parent).parts
+    return posixpath.join(*([".."] * len(ups)), path.name)
+
+
+def _as_toml(value: object, key: str) -> str:
+    if value is None:
+        return "false" if key == "hard_break" else "unset"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(_as_toml(item, key) for item in value)}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)

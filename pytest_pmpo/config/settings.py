@@ -1,0 +1,130 @@
+"""The settings of this tool as one frozen record, checked by pydantic.
+
+``config.py`` finds and merges them; this file says which there are, what they may hold and what holds by default. The
+field descriptions are what editors show through the published JSON Schema. Later stages add a table of their own as a
+nested model with a default, such as ``[tool.pmpo.optimize]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from pytest_pmpo.errors import ConfigError
+from pytest_pmpo.scoring.devices import choose_device
+
+DEFAULT_MODEL = "smollm2-135m"
+DEFAULT_LABEL_KEYS = ("expected", "expected_output", "ideal", "answer", "output", "label", "reference")
+
+
+def _as_tuple(value: object) -> object:
+    """TOML has arrays, the record has tuples; a lone string is not split into letters."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _off_is_none(value: object) -> object:
+    """``hard_break = false`` switches the guard off; ``true`` says nothing and is refused by the type."""
+    return None if value is False else value
+
+
+def _known_device(value: str) -> str:
+    try:
+        choose_device(value)
+    except ConfigError as error:
+        raise ValueError("should be one of auto, cpu, cuda, cuda:0, mps") from error
+    return value
+
+
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+Device = Annotated[str, AfterValidator(_known_device)]
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+HardBreak = Annotated[
+    Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
+    BeforeValidator(_off_is_none, json_schema_input_type=float | Literal[False]),
+]
+
+
+class Record(BaseModel):
+    """What all tables share: frozen, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Override(Record):
+    """``[[tool.pmpo.override]]``: other settings for some prompts. The last entry that matches wins, key by key."""
+
+    paths: Texts = Field(description="Globs as in .gitignore, from the folder of the configuration file.")
+    models: Texts | None = Field(None, description="Models these prompts are judged under.")
+    metric: Text | None = Field(None, description="Metric of these prompts.")
+    label_keys: Texts | None = Field(None, description="Test-data keys that hold the expected answer.")
+    end_of_turn: bool | None = Field(None, description="Score the end-of-turn token of the answer as well.")
+    tolerance: Tolerance | None = Field(None, description="How much worse counts as the same.")
+    hard_break: HardBreak = Field(None, description="Nats per token one fixture may lose; false switches it off.")
+    strict: bool | None = Field(None, description="An inconclusive verdict fails.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_means_models(cls, data: Any) -> Any:
+        return model_means_models(data)
+
+    def values(self) -> dict[str, Any]:
+        """The settings this entry sets, ``hard_break = false`` among them."""
+        return {key: getattr(self, key) for key in type(self).model_fields if key in self.model_fields_set - {"paths"}}
+
+
+class Settings(Record):
+    """Everything a run can be told. Paths are relative to the folder of the configuration file."""
+
+    prompts: Texts = Field(("prompts",), description="Folders, files or globs that hold the prompts.")
+    models: Texts = Field((DEFAULT_MODEL,), description="Models to judge under: names, hub ids, folders, GGUF files.")
+    revision: Text | None = Field(None, description="Hub revision of the model; with several write name@revision.")
+    device: Device = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    dtype: DType = Field("auto", description="Of the weights as they are run; auto is float32 on a CPU.")
+    metric: Text = Field("auto", description="auto takes the most telling metric the fixtures support.")
+    end_of_turn: bool = Field(False, description="Score the end-of-turn token of the answer as well.")
+    label_keys: Texts = Field(DEFAULT_LABEL_KEYS, description="Test-data keys that hold the expected answer.")
+    tolerance: Tolerance = Field(
+        0.02, description="How much worse counts as the same: a share of the base's mean loss, or accuracy points."
+    )
+    hard_break: HardBreak = Field(1.0, description="Nats per token one fixture may lose; false switches it off.")
+    alpha: float = Field(0.05, gt=0, le=0.5, description="Error rate of all verdicts of a run together.")
+    strict: bool = Field(False, description="An inconclusive verdict fails.")
+    base: Text | None = Field(None, description="Git ref to compare with; by default the merge base.")
+    baseline: Text | None = Field(None, description="Saved baseline to compare with instead of a git ref.")
+    cache: bool = Field(True, description="Look losses up in, and add them to, the cache.")
+    cache_dir: Text | None = Field(None, description="Folder of the cache and of converted models.")
+    max_batch_tokens: int | None = Field(None, gt=0, description="Tokens per forward pass; by default from memory.")
+    trust_remote_code: bool = Field(
+        False, description="Run Python code that comes with a model. Read from the base commit, never from the head."
+    )
+    override: Annotated[tuple[Override, ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="Other settings for some prompts."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_means_models(cls, data: Any) -> Any:
+        return model_means_models(data)
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        if self.base is not None and self.baseline is not None:
+            raise ValueError("base and baseline contradict each other: set one of them")
+        if self.revision is not None and len(self.models) > 1:
+            raise ValueError("revision is for one model; with several write name@revision in models")
+        return self
+
+
+def model_means_models(data: Any) -> Any:
+    """``model = "a"`` is the short form of ``models = ["a"]``."""
+    if not isinstance(data, Mapping) or "model" not in data:
+        return data
+    if "models" in data:
+        raise ValueError("model and models contradict each other: set one of them")
+    rest = {key: value for key, value in data.items() if key != "model"}
+    model = data["model"]
+    return {**rest, "models": [model] if isinstance(model, str) else model}
