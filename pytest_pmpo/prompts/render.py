@@ -23,8 +23,8 @@ MAX_TEMPLATE = 2**20
 def render(prompt: Prompt, fixture: Fixture) -> tuple[Turn, ...]:
     """The turns of ``prompt`` with the variables of ``fixture``.
 
-    Earlier turns (``fixture.history``) go in before message ``prompt.metadata["history_index"]`` where the format marked
-    a place, else before the last user turn, else at the end; they are data, not templates.
+    Earlier turns (``fixture.history``) go in before message ``prompt.metadata["history_index"]`` where the format
+    marked a place, else before the last user turn, else at the end; they are data, not templates.
     ``prompt.metadata["trim"]`` is what the format's own runner cuts from the ends of each message: ``"blank-lines"``,
     ``"whitespace"``, or nothing.
 

@@ -195,8 +195,9 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             finalize=printable,
         )
         filters: Mapping[str, Any] = self.filters  # jinja leaves their types open
+        tests: Mapping[str, Any] = self.tests
         self.filters = {name: _guard(name, f) for name, f in filters.items() if name not in _WITHOUT_FILTERS}
-        self.tests = {name: _guard(name, test) for name, test in self.tests.items()}
+        self.tests = {name: _guard(name, test) for name, test in tests.items()}
         for name in _WITHOUT_GLOBALS:
             del self.globals[name]
 
