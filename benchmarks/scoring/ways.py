@@ -1,0 +1,68 @@
+"""Ways to score the same sequences, from the simplest to ours; each returns one tuple of losses per sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from pytest_pmpo.scoring.backends.transformers import TransformersBackend
+from pytest_pmpo.scoring.records import EncodedSequence
+
+Losses = list[tuple[float, ...]]
+
+
+@torch.inference_mode()
+def one_at_a_time(model: Any, sequences: Sequence[EncodedSequence]) -> Losses:
+    """Full logits of every sequence, no batch: what everybody writes first."""
+    rows: Losses = []
+    for sequence in sequences:
+        ids = torch.tensor([sequence.tokens], device=model.device)
+        logits = model(input_ids=ids, use_cache=False).logits[0]
+        rows.append(_losses(logits, sequence))
+    return rows
+
+
+@torch.inference_mode()
+def padded_full_logits(model: Any, sequences: Sequence[EncodedSequence], batch_size: int) -> Losses:
+    """Padded batches and a full fp32 log-softmax, longest first, as lm-evaluation-harness does."""
+    order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i].tokens))
+    rows: dict[int, tuple[float, ...]] = {}
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        width = max(len(sequences[i].tokens) for i in batch)
+        ids = torch.zeros(len(batch), width, dtype=torch.long)
+        for line, i in enumerate(batch):
+            ids[line, : len(sequences[i].tokens)] = torch.tensor(sequences[i].tokens)
+        logits = model(input_ids=ids.to(model.device), use_cache=False).logits.float().log_softmax(-1)
+        for line, i in enumerate(batch):
+            rows[i] = _picked(logits[line], sequences[i])
+    return [rows[i] for i in range(len(sequences))]
+
+
+def backend(model: Any, tokenizer: Any, path: str, max_batch_tokens: int | None = None) -> TransformersBackend:
+    """This package's backend with its execution path given."""
+    return TransformersBackend(model, tokenizer, path=path, max_batch_tokens=max_batch_tokens)
+
+
+class NoTokenizer:
+    """Stands where a model of random weights has no tokenizer; sequences are ids already."""
+
+    chat_template = None
+    eos_token_id = 0
+
+    def get_vocab(self) -> dict[str, int]:
+        """An empty vocabulary fits every model."""
+        return {}
+
+
+def _losses(logits: torch.Tensor, sequence: EncodedSequence) -> tuple[float, ...]:
+    return _picked(logits.float().log_softmax(-1), sequence)
+
+
+def _picked(logprobs: torch.Tensor, sequence: EncodedSequence) -> tuple[float, ...]:
+    start = sequence.target_start
+    targets = torch.tensor(sequence.tokens[start:], device=logprobs.device)
+    rows = logprobs[start - 1 : len(sequence.tokens) - 1]
+    return tuple((-rows.gather(1, targets[:, None])[:, 0]).tolist())
