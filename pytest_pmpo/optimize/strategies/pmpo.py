@@ -1,0 +1,96 @@
+"""PMPO with what it lacks: a Pareto pool, acceptance above the noise, tables measured once, hard cases that rotate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pytest_pmpo.optimize.records import Candidate, Step
+from pytest_pmpo.optimize.selection import ParetoPool
+from pytest_pmpo.optimize.study import Study
+
+PATIENCE = 4
+"""Rounds in a row without a single new proposal after which nothing is left to try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pmpo:
+    """The default strategy.
+
+    Each round: draw a parent from the Pareto pool; mask it (once); show its hardest train fixtures to the rewriters;
+    score the proposals on the train fixtures; take the ``finalists`` that beat the parent there to the selection
+    fixtures; a finalist joins the pool if it is best on some selection fixture, and becomes the best prompt if its gain
+    over the best so far is above the noise (``Acceptance``).
+    """
+
+    finalists: int = 4
+
+    @property
+    def name(self) -> str:
+        """``pmpo``."""
+        return "pmpo"
+
+    @property
+    def settings(self) -> str:
+        """The number of finalists."""
+        return f"finalists={self.finalists}"
+
+    def rounds(self, study: Study) -> Iterator[Step]:
+        """See the class."""
+        best = study.incumbent
+        pool = ParetoPool()
+        pool.add(best, study.losses([best], "selection")[0])
+        rejected: Counter[str] = Counter()
+        barren = 0
+        while barren < PATIENCE:
+            # the best prompt is the parent every other round: exploring must not starve it
+            parent = pool.draw(study.rng) if sum(rejected.values()) % 2 else best
+            proposals = study.propose(study.view(parent, rejected=rejected[parent.digest]))
+            barren = 0 if proposals else barren + 1
+            finalists = self._finalists(study, parent, proposals)
+            winner = self._accept(study, pool, best, finalists)
+            if winner is None:
+                rejected[parent.digest] += 1
+                note = (
+                    "nothing new to try" if not proposals else f"{len(finalists)} of {len(proposals)} reached selection"
+                )
+                yield Step(best, False, note)
+            else:
+                best = winner
+                yield Step(best, True, winner.origin)
+
+    def _finalists(self, study: Study, parent: Candidate, proposals: Sequence[Candidate]) -> list[Candidate]:
+        """Proposals with a lower train loss than the parent's, best first; fixtures a proposal quotes do not count."""
+        study.losses(proposals, "train")
+        gains = []
+        for number, candidate in enumerate(proposals):
+            quoted = {*candidate.demos, *parent.demos}
+            ours, theirs = study.means([candidate, parent], "train", without=tuple(quoted))
+            if ours < theirs:
+                gains.append((ours - theirs, number, candidate))
+        return [candidate for _, _, candidate in sorted(gains, key=lambda row: row[:2])[: self.finalists]]
+
+    def _accept(
+        self, study: Study, pool: ParetoPool, best: Candidate, finalists: Sequence[Candidate]
+    ) -> Candidate | None:
+        if not finalists:
+            return None
+        rows = study.losses([best, *finalists], "selection")
+        means = study.means([best, *finalists], "selection")
+        weights = study.weights("selection")
+        for candidate, losses in zip(finalists, rows[1:], strict=True):
+            pool.add(candidate, losses)
+        order = sorted(range(1, len(rows)), key=lambda i: (means[i], i))
+        for i in order:
+            candidate = finalists[i - 1]
+            if study.acceptance.improves(rows[i], rows[0], weights) and not self._breaks(study, candidate):
+                return candidate
+        return None
+
+    def _breaks(self, study: Study, candidate: Candidate) -> bool:
+        """Whether a fixture breaks hard against the incumbent: the gate would refuse the candidate for it."""
+        return any(
+            study.acceptance.breaks(study.answer_losses(candidate, part), study.answer_losses(study.incumbent, part))
+            for part in ("train", "selection")
+        )

@@ -1,0 +1,275 @@
+"""What a strategy may use: the incumbent, the fixtures it may see, losses, proposals; nothing of the held-out part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from pytest_pmpo.errors import OptimizeError, RewriterError
+from pytest_pmpo.optimize import demos, masking
+from pytest_pmpo.optimize.budget import Ledger
+from pytest_pmpo.optimize.constraints import Constraints, copied
+from pytest_pmpo.optimize.evaluation import Evaluation
+from pytest_pmpo.optimize.hard_cases import hardest
+from pytest_pmpo.optimize.masking import MaskTable
+from pytest_pmpo.optimize.pages import page
+from pytest_pmpo.optimize.records import Candidate
+from pytest_pmpo.optimize.rewriters.base import Proposal, Rejection, Reply, Rewriter, View, Writer
+from pytest_pmpo.optimize.rewriters.language import LanguageRewriter, read_answer
+from pytest_pmpo.optimize.selection import Acceptance
+from pytest_pmpo.optimize.splits import Splits
+from pytest_pmpo.optimize.state import Journal
+from pytest_pmpo.prompts.model import Fixture, Prompt, Turn
+from pytest_pmpo.scoring.backends.base import SamplingSettings
+
+Part = Literal["train", "selection", "development"]
+"""Fixtures a strategy may ask for; ``development`` is train and selection together. Held-out is not among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Numbers a strategy works with.
+
+    Attributes:
+        hard_cases: k, fixtures a rewriter is asked about per round; ``variants``: n, answers per fixture.
+        edits: structural edits tried per round.
+        max_units: m, units that are masked.
+        deletion: score the deletion of a unit beside its mask.
+        sampling: how rewriters sample; its seed is replaced by the run's.
+    """
+
+    hard_cases: int = 3
+    variants: int = 2
+    edits: int = 8
+    max_units: int = 6
+    deletion: bool = True
+    sampling: SamplingSettings = field(default_factory=lambda: SamplingSettings(0.9, 0.95, 512))
+
+
+class Study:
+    """One optimization, as its strategy sees it.
+
+    Args:
+        writable: None if the prompt can be written back into its file, else why not (the candidate is dropped).
+        disabled: called with a rewriter's name and reason when it fails and others go on without it.
+    """
+
+    def __init__(
+        self,
+        incumbent: Candidate,
+        splits: Splits,
+        evaluation: Evaluation,
+        rewriters: Sequence[Rewriter],
+        ledger: Ledger,
+        journal: Journal,
+        *,
+        task: str,
+        seed: int = 0,
+        tuning: Tuning | None = None,
+        acceptance: Acceptance | None = None,
+        constraints: Constraints | None = None,
+        writable: Callable[[Prompt], str | None] = lambda _: None,
+        disabled: Callable[[str, str], None] = lambda name, reason: None,
+    ) -> None:
+        self.incumbent = incumbent
+        self.task = task
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.tuning = tuning or Tuning()
+        self.acceptance = acceptance or Acceptance()
+        self.constraints = constraints or Constraints()
+        self.dropped: Counter[str] = Counter()
+        self.duplicates = 0
+        self.known: dict[str, Candidate] = {incumbent.digest: incumbent}
+        self._splits = splits
+        self._evaluation = evaluation
+        self._rewriters = list(rewriters)
+        self._ledger = ledger
+        self._journal = journal
+        self._writable = writable
+        self._disabled = disabled
+        self._masks: dict[str, MaskTable] = {}
+        self._refused: set[str] = set()
+
+    @property
+    def unit(self) -> str:
+        """Unit of the losses."""
+        return self._evaluation.metric.info.unit
+
+    def fixtures(self, part: Part) -> tuple[Fixture, ...]:
+        """The fixtures of a part, in order."""
+        if part == "train":
+            return self._splits.train
+        return self._splits.selection if part == "selection" else self._splits.development
+
+    def losses(self, candidates: Sequence[Candidate], part: Part) -> list[tuple[float, ...]]:
+        """Per-fixture losses of each candidate, lower is better; what is known already costs nothing."""
+        scores = self._evaluation.score([c.prompt for c in candidates], self.fixtures(part))
+        return [self._evaluation.losses(score) for score in scores]
+
+    def means(self, candidates: Sequence[Candidate], part: Part, without: Sequence[str] = ()) -> list[float]:
+        """Weighted mean losses; fixtures named in ``without`` are left out unless none would be left."""
+        fixtures = self.fixtures(part)
+        kept = [i for i, f in enumerate(fixtures) if f.id not in without] or list(range(len(fixtures)))
+        total = sum(fixtures[i].weight for i in kept)
+        return [sum(fixtures[i].weight * row[i] for i in kept) / total for row in self.losses(candidates, part)]
+
+    def answer_losses(self, candidate: Candidate, part: Part) -> list[float | None]:
+        """Nats per token of each fixture's right answer, where the metric has one."""
+        (score,) = self._evaluation.score([candidate.prompt], self.fixtures(part))
+        return [f.measurement.nll_per_token for f in score.fixtures]
+
+    def weights(self, part: Part) -> list[float]:
+        """Fixture weights of a part."""
+        return [fixture.weight for fixture in self.fixtures(part)]
+
+    def masks(self, candidate: Candidate) -> MaskTable:
+        """The candidate's mask table over the train fixtures; measured once."""
+        if candidate.digest not in self._masks:
+            self._masks[candidate.digest] = masking.measure(
+                candidate.prompt,
+                lambda prompts: self.means([Candidate(p, "mask") for p in prompts], "train"),
+                self._evaluation.count_tokens,
+                limit=self.tuning.max_units,
+                with_deletion=self.tuning.deletion,
+                keep=lambda p: self._evaluation.unusable(p, self._splits.train) is None,
+            )
+        return self._masks[candidate.digest]
+
+    def measured_masks(self, digest: str) -> MaskTable | None:
+        """A table that was measured, if it was."""
+        return self._masks.get(digest)
+
+    def view(self, parent: Candidate, *, rejected: int = 0, hard: bool = True, masks: bool = True) -> View:
+        """What rewriters are told of ``parent``; the hard-case and mask modules can be switched off."""
+        train = self.fixtures("train")
+        (losses,) = self.losses([parent], "train")
+        # an example in the prompt is answered by copying it: it is not a case to learn from
+        open_cases = [(f, loss) for f, loss in zip(train, losses, strict=True) if f.id not in parent.demos]
+        cases = open_cases or list(zip(train, losses, strict=True))
+        return View(
+            parent=parent,
+            task=self.task,
+            hard=hardest([f for f, _ in cases], [loss for _, loss in cases], self.tuning.hard_cases, rejected)
+            if hard
+            else (),
+            masks=self.masks(parent) if masks else None,
+            train=train,
+            losses=losses,
+            rejected=rejected,
+            rng=self.rng,
+            unit=self.unit,
+        )
+
+    def propose(self, view: View) -> list[Candidate]:
+        """New candidates from every rewriter, the same prompt never twice in a run.
+
+        Raises:
+            RewriterError: if every rewriter has failed; while one is left, failures are noted and it goes on.
+        """
+        found: list[Candidate] = []
+        for rewriter in list(self._rewriters):
+            count = self.tuning.variants if isinstance(rewriter, LanguageRewriter) else self.tuning.edits
+            try:
+                proposals = rewriter.propose(view, self.ask, count)
+            except RewriterError as error:
+                self._rewriters.remove(rewriter)
+                if not self._rewriters:
+                    raise
+                self._disabled(rewriter.name, str(error))
+                continue
+            found += [c for c in (self._admit(view.parent, p) for p in proposals) if c is not None]
+        return found
+
+    def _admit(self, parent: Candidate, proposal: Proposal | Rejection) -> Candidate | None:
+        if isinstance(proposal, Rejection):
+            self.dropped[proposal.reason] += 1
+            return None
+        return self.admit(proposal.prompt, proposal.origin, parent=parent)
+
+    def admit(self, prompt: Prompt, origin: str, *, parent: Candidate | None = None) -> Candidate | None:
+        """The prompt as a candidate, or None if it is known or breaks a constraint; either is counted."""
+        if prompt.template_digest in self.known or prompt.template_digest in self._refused:
+            self.duplicates += 1
+            return None
+        reason = (
+            self.constraints.broken(self.incumbent.prompt, prompt)
+            or self._writable(prompt)
+            or self._evaluation.unusable(prompt, (*self._splits.development, *self._splits.heldout))
+        )
+        if reason is not None:
+            self._refused.add(prompt.template_digest)
+            self.dropped[reason] += 1
+            return None
+        train = self._splits.train
+        quoted = demos.quoted(prompt, train)
+        candidate = Candidate(
+            prompt,
+            origin,
+            None if parent is None else parent.digest,
+            quoted,
+            copied(self.incumbent.prompt, prompt, (*self._splits.development, *self._splits.heldout), quoted),
+        )
+        self.known[candidate.digest] = candidate
+        return candidate
+
+    @property
+    def language(self) -> LanguageRewriter:
+        """The first rewriter that is a language model.
+
+        Raises:
+            OptimizeError: for a strategy that cannot do without one.
+        """
+        for rewriter in self._rewriters:
+            if isinstance(rewriter, LanguageRewriter):
+                return rewriter
+        raise OptimizeError(
+            "this strategy asks a language model for prompts, and no rewriter is one",
+            hint='add the rewriter "local" or "openai:MODEL", or use the strategy "pmpo"',
+        )
+
+    def write(
+        self, parent: Candidate, questions: Sequence[Sequence[Turn]], samples: int, origin: str
+    ) -> list[list[Candidate]]:
+        """Ask the language rewriter's writer, and read each answer as a new version of ``parent``."""
+        rewriter = self.language
+        sheet = page(parent.prompt, rewriter.scope)
+        if sheet is None:
+            return [[] for _ in questions]
+        result = []
+        for replies in self.ask(rewriter.writer, questions, samples):
+            read = [
+                read_answer(sheet, r.text, origin, finished=r.finished, tags_required=rewriter.tags_required)
+                for r in replies
+            ]
+            result.append([c for c in (self._admit(parent, p) for p in read) if c is not None])
+        return result
+
+    def ask(self, writer: Writer, conversations: Sequence[Sequence[Turn]], samples: int) -> list[tuple[Reply, ...]]:
+        """Answers from the journal, else from the writer within the budget, journalled before they are used."""
+        settings = replace(self.tuning.sampling, seed=self.seed)
+        keys = [_question_key(writer, conversation, samples, settings) for conversation in conversations]
+        missing = {k: c for k, c in zip(keys, conversations, strict=True) if k not in self._journal.answers}
+        if missing:
+            self._ledger.require_generation(len(missing) * samples * settings.max_new_tokens)
+            began = time.monotonic()
+            replies = writer.write(list(missing.values()), settings, samples=samples, seconds=self._ledger.seconds_left)
+            tokens = sum(reply.tokens for row in replies for reply in row)
+            self._ledger.pay_generation(tokens, time.monotonic() - began)
+            for key, row in zip(missing, replies, strict=True):
+                answers = tuple((reply.text, reply.tokens, reply.finished) for reply in row)
+                self._journal.record_answers(key, answers, self._ledger.spent)
+        return [tuple(Reply(*answer) for answer in self._journal.answers[key]) for key in keys]
+
+
+def _question_key(writer: Writer, conversation: Sequence[Turn], samples: int, settings: SamplingSettings) -> str:
+    shown = json.dumps(
+        [writer.identity, [[t.role, t.content] for t in conversation], samples, repr(settings)], ensure_ascii=True
+    )
+    return hashlib.sha256(shown.encode()).hexdigest()

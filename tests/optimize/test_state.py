@@ -1,0 +1,129 @@
+"""The journal gives back what was written, whatever happened to the process or the disk in between."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_pmpo.errors import OptimizeError
+from pytest_pmpo.optimize.budget import Spent
+from pytest_pmpo.optimize.state import Journal, request_digest
+from pytest_pmpo.scoring.records import TargetScore
+
+SCORES = {"f1": (TargetScore((0.1, 1 / 3), 4),), "f2": (TargetScore((2.0,), 1), TargetScore((3.5e-9,), 2))}
+
+
+def write_two(path: Path) -> None:
+    journal = Journal(path)
+    journal.record_score("digest", SCORES, Spent(forward_tokens=10, seconds=1.5))
+    journal.record_answers("question", (("Answer ü\n", 3, True),), Spent(forward_tokens=10, generated_tokens=3))
+    journal.close()
+
+
+def test_scores_answers_and_books_come_back_exactly(tmp_path: Path) -> None:
+    write_two(tmp_path / "j.jsonl")
+    journal = Journal(tmp_path / "j.jsonl")
+    assert journal.scores == {("digest", fixture): scores for fixture, scores in SCORES.items()}
+    assert journal.answers == {"question": (("Answer ü\n", 3, True),)}
+    assert journal.spent == Spent(forward_tokens=10, generated_tokens=3)
+    assert journal.resumed
+    journal.close()
+
+
+def test_every_line_is_json(tmp_path: Path) -> None:
+    write_two(tmp_path / "j.jsonl")
+    kinds = [json.loads(line)["entry"]["kind"] for line in (tmp_path / "j.jsonl").read_text().splitlines()]
+    assert kinds == ["score", "answers"]
+
+
+@pytest.mark.parametrize("kept", range(0, 400, 23))
+def test_a_file_cut_anywhere_gives_back_its_whole_lines_and_goes_on(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "j.jsonl"
+    write_two(path)
+    data = path.read_bytes()[:kept]
+    path.write_bytes(data)
+    journal = Journal(path)
+    assert len(journal.scores) == (2 if data.count(b"\n") >= 1 else 0)
+    journal.record_score("other", SCORES, Spent())
+    journal.close()
+    again = Journal(path)
+    assert ("other", "f1") in again.scores
+    assert again.damaged == 0
+    again.close()
+
+
+def test_a_flipped_byte_loses_its_line_alone(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    write_two(path)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"0.1")] ^= 1
+    path.write_bytes(data)
+    journal = Journal(path)
+    assert (journal.scores, journal.damaged) == ({}, 1)
+    assert journal.answers
+    journal.close()
+
+
+def test_every_entry_is_synced_to_the_disk(tmp_path: Path) -> None:
+    synced: list[int] = []
+    journal = Journal(tmp_path / "j.jsonl", sync=synced.append)
+    journal.record_score("digest", SCORES, Spent())
+    journal.record_round(1, {"best": "digest"}, Spent(rounds=1))
+    assert len(synced) == 2
+    journal.close()
+
+
+def test_two_processes_cannot_run_the_same_request(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    with pytest.raises(OptimizeError, match="another process is running this optimization"):
+        Journal(tmp_path / "j.jsonl")
+    journal.close()
+    Journal(tmp_path / "j.jsonl").close()
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from pytest_pmpo.errors import OptimizeError
+from pytest_pmpo.optimize.budget import Spent
+from pytest_pmpo.optimize.state import Journal
+from pytest_pmpo.scoring.records import TargetScore
+
+path = Path(sys.argv[1])
+journal = Journal(path)
+journal.record_score("first", {"f": (TargetScore((0.5,), 1),)}, Spent())
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, resource.RLIM_INFINITY))
+try:
+    journal.record_score("second", {"f": (TargetScore((0.5,) * 100, 1),)}, Spent())
+except OptimizeError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE is POSIX")
+def test_a_full_disk_says_so_and_keeps_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True)
+    assert "cannot be written" in done.stdout
+    assert "make room and give the same command again" in done.stdout
+    assert path.read_bytes().endswith(b"\n")
+    journal = Journal(path)
+    assert [prompt for prompt, _ in journal.scores] == ["first"]
+    assert journal.damaged == 0
+    journal.close()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OptimizeError, match="cannot be opened"):
+        Journal(tmp_path / "file" / "j.jsonl")
+
+
+def test_digests_tell_lists_of_parts_apart() -> None:
+    assert request_digest(("ab", "c")) != request_digest(("a", "bc"))
+    assert request_digest(("a", 1)) == request_digest(("a", 1))
