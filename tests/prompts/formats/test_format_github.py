@@ -13,6 +13,7 @@ from pytest_pmpo.prompts.formats.paths import reads_nothing
 from pytest_pmpo.prompts.model import Choice, Expected, Preference, PromptSuite
 
 GITHUB = GitHubFormat()
+TYPED = "testData:\n  - q: 1.10\n    ok: true\n    day: 2026-01-02\n    l: [1, a]\n    expected: yes\n"
 MESSAGES = "messages:\n  - role: user\n    content: 'Answer: {{q}}'\n"
 
 
