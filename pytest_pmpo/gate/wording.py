@@ -36,6 +36,12 @@ def _digits(number: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def _rounded_up(count: int) -> int:
+    """To two significant digits: the number behind it is no more certain than that."""
+    step = int(math.pow(10, max(0, len(str(count)) - 2)))
+    return -(-count // step) * step
+
+
 def names(ids: Sequence[str], most: int = _NAMED) -> str:
     """``a, b, c and 4 more``."""
     shown = ", ".join(ids[:most])
@@ -54,7 +60,7 @@ class Wording:
     @property
     def proxy_note(self) -> str:
         """Said in every reason whose number only stands in for accuracy."""
-        return f" ({self.metric.name} is a proxy for accuracy)" if self.metric.proxy else ""
+        return f"; {self.metric.name} is a proxy for accuracy" if self.metric.proxy else ""
 
     def size(self, number: float) -> str:
         """An amount of this comparison, without its sign."""
@@ -139,7 +145,7 @@ class Wording:
             return f"{self.drawn} cannot reach alpha = {self._level:.3g}: it takes at least {self._fewest} {kind}"
         text = f"{self.drawn} can see ≥ {self.size(c.detectable)}"
         if c.needed is not None and c.needed > c.n:
-            text += f"; about {c.needed} would see {self.size(self.tolerance)}"
+            text += f"; about {_rounded_up(c.needed):,} would see {self.size(self.tolerance)}"
         return text
 
     @property
