@@ -1,0 +1,186 @@
+"""Which commit the working tree is compared with.
+
+In this order: the ref that was asked for; the target of the pull request; the remote's default branch; the last commit.
+Of a branch it is the merge base with ``HEAD`` that counts: what others changed there since is not this change's doing.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pytest_pmpo.errors import BaseUnavailableError, SourceError
+from pytest_pmpo.prompts.source import ci
+from pytest_pmpo.prompts.source.command import Git, GitMissingError, check_ref
+from pytest_pmpo.prompts.source.files import find_root
+
+_OBJECT_ID = re.compile(r"[0-9a-f]{7,64}\Z")
+_EXPRESSION = re.compile(r"[~^@]|\AHEAD\Z")  # HEAD~3, main@{1}: only meaningful where the history is
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The commit to compare with.
+
+    Attributes:
+        commit: its id; ``short``: the id as people write it.
+        ref: the name it was found through.
+        date: when it was committed.
+        how: why it is this one, to print behind ``short``.
+    """
+
+    commit: str
+    short: str
+    ref: str
+    date: datetime
+    how: str
+
+    def age(self, now: datetime | None = None) -> timedelta:
+        """Time since it was committed, never negative."""
+        return max(timedelta(0), (datetime.now(UTC) if now is None else now) - self.date)
+
+
+@dataclass(frozen=True, slots=True)
+class NoBase:
+    """There is no commit to compare with, for a reason to print. Every prompt is new then."""
+
+    reason: str
+
+
+def resolve_base(root: Path, requested: str | None, environ: Mapping[str, str]) -> Base | None:
+    """``find_base`` for those who do not ask why there is none."""
+    found = find_base(root, requested, environ)
+    return found if isinstance(found, Base) else None
+
+
+def find_base(root: Path, requested: str | None, environ: Mapping[str, str]) -> Base | NoBase:
+    """The commit the working tree at ``root`` is compared with.
+
+    Args:
+        requested: a branch, tag or commit the user named; looked for at the remote too.
+        environ: the variables of the job, see ``ci.py``.
+
+    Raises:
+        BaseUnavailableError: there should be a base, but it is not in this clone; the hint is the command that gets it.
+        SourceError: ``requested`` is not a name of a commit, or git does not work here.
+    """
+    if find_root(root) is None:
+        return _without(requested, "this is not a git repository")
+    try:
+        return _find(root, requested, environ)
+    except GitMissingError as error:
+        return _without(requested, error.message)
+
+
+def _find(root: Path, requested: str | None, environ: Mapping[str, str]) -> Base | NoBase:
+    finder = _Finder(Git(root))
+    if requested is not None:
+        return finder.asked_for(check_ref(requested))
+    if finder.head is None:
+        return NoBase("the repository has no commit yet")
+    target = ci.target(environ)
+    if target is not None:
+        return finder.pull_request(target)
+    return finder.default_branch() or finder.base(finder.head, "HEAD", "the last commit")
+
+
+def _without(requested: str | None, reason: str) -> NoBase:
+    if requested is not None:
+        raise SourceError(f"there is no base {requested!r}: {reason}")
+    return NoBase(reason)
+
+
+class _Finder:
+    """The steps of ``find_base`` in one repository."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self.head = git.commit("HEAD")
+        self._remotes = git.run("remote").decode("utf-8", "replace").split()
+        self._remote = self._remotes[0] if len(self._remotes) == 1 else "origin"
+
+    def asked_for(self, ref: str) -> Base:
+        """The merge base of HEAD with what the user named, here or at the remote."""
+        for name in (ref, f"refs/remotes/{self._remote}/{ref}"):
+            tip = self._git.commit(name)
+            if tip is not None:
+                base = self._merge_base(tip)
+                if base is None and self.head is not None and self._shallow():
+                    raise self._unavailable(ref, f"{ref!r} and HEAD have no common commit")
+                how = f"asked for, merge base with {ref}" if base not in (None, tip) else "asked for"
+                return self.base(base or tip, ref, how)
+        raise self._unavailable(ref, f"there is no commit {ref!r}")
+
+    def pull_request(self, target: ci.Target) -> Base:
+        """The merge base of HEAD with the target branch, or what the service says of it."""
+        branch, name = check_ref(target.branch), f"{self._remote}/{target.branch}"
+        how = f"target of the pull request ({target.service})"
+        for ref in (f"refs/remotes/{name}", f"refs/heads/{branch}"):
+            tip = self._git.commit(ref)
+            base = None if tip is None else self._merge_base(tip)
+            if base is not None:
+                return self.base(base, name, f"merge base with {name}, {how}")
+        told = self._git.commit(check_ref(target.base)) if target.base else None
+        if told is not None:
+            return self.base(told, name, f"merge base with {name} as {target.service} gives it")
+        parent = self._git.commit("HEAD^1") if target.merged and self._git.commit("HEAD^2") else None
+        if parent is not None:
+            return self.base(parent, name, f"first parent of the merge commit, {how}")
+        raise self._unavailable(branch, f"{name} is the {how}")
+
+    def default_branch(self) -> Base | None:
+        """The merge base of HEAD with the remote's default branch, where it is known."""
+        ref = self._default_ref()
+        tip = None if ref is None else self._git.commit(ref)
+        if ref is None or tip is None:
+            return None
+        name = ref.removeprefix("refs/remotes/")
+        base = self._merge_base(tip)
+        if base is None:
+            if self._shallow():
+                raise self._unavailable(name.removeprefix(f"{self._remote}/"), f"{name} and HEAD have no common commit")
+            return None
+        if base == self.head:
+            return self.base(base, "HEAD", f"the last commit, which is in {name}")
+        return self.base(base, name, f"merge base with {name}")
+
+    def base(self, commit: str, ref: str, how: str) -> Base:
+        """The record of ``commit``."""
+        text = self._git.run("log", "-1", "--format=%h%x00%cI", commit, "--").decode("ascii", "replace")
+        short, _, date = text.strip().partition("\0")
+        return Base(commit, short, ref, datetime.fromisoformat(date), how)
+
+    def _default_ref(self) -> str | None:
+        told = self._git.line("symbolic-ref", "--quiet", f"refs/remotes/{self._remote}/HEAD")
+        if told is not None and self._git.commit(told) is not None:
+            return told
+        usual = [f"refs/remotes/{self._remote}/{name}" for name in ("main", "master")]
+        there = [ref for ref in usual if self._git.commit(ref) is not None]
+        return there[0] if len(there) == 1 else None
+
+    def _merge_base(self, tip: str) -> str | None:
+        return None if self.head is None else self._git.line("merge-base", tip, self.head)
+
+    def _shallow(self) -> bool:
+        return self._git.line("rev-parse", "--is-shallow-repository") == "true"
+
+    def _unavailable(self, ref: str, what: str) -> SourceError:
+        """The error that says what to fetch. Branch names may hold anything, so the command is quoted for a shell."""
+        shallow = self._shallow()
+        if not self._remotes or (not shallow and _EXPRESSION.search(ref)):
+            return SourceError(f"{what} in this clone")
+        branch = ref.removeprefix(f"{self._remote}/")
+        wanted = [f"+refs/heads/{branch}:refs/remotes/{self._remote}/{branch}"]
+        if _OBJECT_ID.match(ref):
+            wanted = [ref]
+        elif _EXPRESSION.search(ref):
+            wanted = []
+        command = ["git", "fetch", "--no-tags", *(["--unshallow"] if shallow else []), self._remote, *wanted]
+        why = "this clone is shallow" if shallow else "it was not fetched"
+        return BaseUnavailableError(
+            f"{what}, but the base commit is not in this clone ({why})", hint=shlex.join(command)
+        )
