@@ -21,6 +21,8 @@ class ParseContext:
             root; raises ``SourceError`` when it is missing or outside. Formats never touch the disk themselves.
         glob: paths of the same version that match a glob relative to the repository root, sorted.
         label_keys: test-data keys that hold the expected answer, in order of preference.
+        options: ``{"fixtures": "ignore"}`` asks for the prompts alone: fixtures in the file need not be read, and
+            nothing that is wrong with them may fail.
     """
 
     read: Callable[[str], bytes]
