@@ -1,0 +1,145 @@
+"""Estimated accuracy: graded responses, sampled once, weighted by how likely the prompt in question makes them.
+
+The responses are plain records here; reading them from a file, and finding their log-probability under the prompts
+they were drawn from, is the business of ``responses/``. Base and head are measured on the same responses, so their
+difference is paired and holds no fresh sampling noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_pmpo.errors import BankError
+from pytest_pmpo.prompts.model import Fixture
+from pytest_pmpo.scoring.metrics.importance import self_normalised
+from pytest_pmpo.scoring.records import Continuation, Measurement, MetricInfo, PromptScore, TargetScore
+
+NAME = "response-bank"
+WEIGHT_LIMIT = 10.0
+"""M of the coverage: a response is covered as far as the prompt makes it at most M times as likely as the bank does."""
+
+MIN_COVERAGE = 0.5
+"""Below this share a comparison is inconclusive; chosen with ``benchmarks/validity``, see ``docs/validity.md``."""
+
+
+@dataclass(frozen=True, slots=True)
+class BankedResponse:
+    """One graded response to one fixture.
+
+    Attributes:
+        text: what the model (or a person) answered; not empty.
+        grade: from 0 (wrong) to 1 (right).
+        finished: False where a token limit cut it; its end is not scored then.
+        log_proposal: log q(text), nats, under the mixture of prompts the fixture's responses were drawn from.
+    """
+
+    text: str
+    grade: float
+    finished: bool
+    log_proposal: float
+
+
+class ResponseBank:
+    """Self-normalised importance sampling over a bank; see ``importance.py``.
+
+    Args:
+        responses: by fixture id. Equal texts are separate draws: each counts, but is scored once.
+        weight_limit: M of the coverage.
+    """
+
+    def __init__(
+        self, responses: Mapping[str, Sequence[BankedResponse]], *, weight_limit: float = WEIGHT_LIMIT
+    ) -> None:
+        self._responses = {fixture: tuple(rows) for fixture, rows in responses.items() if rows}
+        self._weight_limit = weight_limit
+
+    @property
+    def info(self) -> MetricInfo:
+        """``response-bank``: accuracy, higher is better, no proxy; tolerances are accuracy points."""
+        return MetricInfo(NAME, "accuracy", "higher", proxy=False, scale="absolute")
+
+    def supports(self, fixture: Fixture) -> str | None:
+        """Every fixture with a response of its own."""
+        return None if fixture.id in self._responses else "it has no responses in the bank"
+
+    def continuations(self, fixture: Fixture) -> tuple[Continuation, ...]:
+        """The fixture's distinct responses, with their end where they have one."""
+        return tuple(dict.fromkeys(map(_continuation, self._of(fixture))))
+
+    def measure(self, fixture: Fixture, scores: Sequence[TargetScore]) -> Measurement:
+        """Estimated grade of the prompt's own responses to the fixture.
+
+        Details: ``variance`` (Monte Carlo, squared unit), ``effective_sample_size``, ``coverage`` (mean of capped
+        weights), ``responses``, and ``informative`` (0 where all grades are equal: such a fixture gives every prompt
+        the same value).
+        """
+        rows = self._of(fixture)
+        log_target = {c: -s.total for c, s in zip(self.continuations(fixture), scores, strict=True)}
+        grades = [row.grade for row in rows]
+        estimate = self_normalised(
+            [log_target[_continuation(row)] for row in rows],
+            [row.log_proposal for row in rows],
+            grades,
+            self._weight_limit,
+        )
+        details = {
+            "variance": estimate.variance,
+            "effective_sample_size": estimate.effective_sample_size,
+            "coverage": estimate.coverage,
+            "responses": float(len(rows)),
+            "informative": float(min(grades) < max(grades)),
+        }
+        return Measurement(estimate.value, details=details)
+
+    def _of(self, fixture: Fixture) -> tuple[BankedResponse, ...]:
+        if fixture.id not in self._responses:
+            raise BankError(
+                f"fixture {fixture.id!r} has no responses in the bank",
+                location=fixture.location,
+                hint="pmpo bank build adds them",
+            )
+        return self._responses[fixture.id]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How far a bank reaches for one prompt.
+
+    Attributes:
+        share: estimated share of the prompt's own responses that the bank covers; 1 is all. Sampling noise can lift it
+            a little above 1.
+        effective_sample_size: mean over fixtures.
+        responses: mean number per fixture.
+        informative: share of fixtures whose responses differ in grade; the others give every prompt the same value.
+        fixtures: number of them.
+    """
+
+    share: float
+    effective_sample_size: float
+    responses: float
+    informative: float
+    fixtures: int
+
+    def sufficient(self, minimum: float = MIN_COVERAGE) -> bool:
+        """Whether a comparison with this prompt can be defended."""
+        return self.share >= minimum
+
+
+def coverage(score: PromptScore) -> Coverage | None:
+    """The coverage behind a score by a response bank (weighted means over fixtures); None for other metrics."""
+    if score.metric.name != NAME or not score.fixtures:
+        return None
+    total = math.fsum(f.weight for f in score.fixtures)
+
+    def mean(name: str) -> float:
+        return math.fsum(f.weight * f.measurement.details[name] for f in score.fixtures) / total
+
+    return Coverage(
+        mean("coverage"), mean("effective_sample_size"), mean("responses"), mean("informative"), len(score.fixtures)
+    )
+
+
+def _continuation(row: BankedResponse) -> Continuation:
+    return Continuation(row.text, end_of_turn=row.finished)
