@@ -18,7 +18,7 @@ _UNESCAPES = {escape[1]: char for char, escape in _ESCAPES.items()} | {"/": "/",
 
 def plain(place: Place, text: str) -> Iterator[str]:
     """No quotes. The caller's check finds out whether the text can stand without them."""
-    if text and text == text.strip():
+    if text and text == text.strip() and "\t" not in text:  # readers disagree about tabs outside quotes
         yield from _lines(place, text, "", str, str)
 
 

@@ -52,7 +52,8 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     ),
     "helpers": (
         HEAD
-        + '{{json o}} {{json o indent=2}} {{#ifEquals a "1"}}y{{else}}n{{/ifEquals}}{{#unlessEquals a 2}}d{{/unlessEquals}}',
+        + '{{json o}} {{json o indent=2}} {{#ifEquals a "1"}}y{{else}}n{{/ifEquals}}'
+        + "{{#unlessEquals a 2}}d{{/unlessEquals}}",
         {"o": {"k": [1, True, None, "é"]}, "a": "1"},
         {},
     ),
