@@ -63,10 +63,9 @@ def example(prompt: Prompt, fixture: Fixture) -> str | None:
         return None
     answer = label_texts(fixture)[0].strip()
     joint = " " if shown.rstrip().endswith((":", "=", "->", "→")) else "\nAnswer: "
-    # one paragraph, so that it stays one unit
-    written = re.sub(r"\n[ \t]*(?=\n)", "", f"{EXAMPLE}\n{shown.strip()}{joint}{answer}")
-    text = placeholders.escape(written, prompt.engine)
-    return None if text is None or len(text) > MAX_CHARACTERS else text
+    # one paragraph that begins with the heading, so that it stays one unit
+    written = placeholders.escape(re.sub(r"\n[ \t]*(?=\n)", "", f"{shown.strip()}{joint}{answer}"), prompt.engine)
+    return None if written is None or len(written) > MAX_CHARACTERS else f"{EXAMPLE}\n{written}"
 
 
 def with_examples(prompt: Prompt, chosen: Sequence[Fixture], place: Place = "last") -> Prompt | None:

@@ -148,6 +148,7 @@ class _Run:
             constraints=request.constraints,
             writable=self.home.unwritable,
             disabled=self._disabled,
+            on_written=lambda: listener.working(self.ledger.spent),
         )
 
     def result(self) -> OptimizeResult:

@@ -17,10 +17,12 @@ from pytest_pmpo.prompts.model import Engine
 
 TagKind = Literal["value", "open", "middle", "close", "single"]
 
-_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_JINJA = re.compile(
+    r"\{%[-+]?\s*raw\s*[-+]?%\}.*?\{%[-+]?\s*endraw\s*[-+]?%\}|\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL
+)
 _BRACES = re.compile(r"\{\{\{.*?\}\}\}|\{\{.*?\}\}", re.DOTALL)
 _FSTRING = re.compile(r"(?<!\{)(?:\{\{)*(\{[^{}]*\})(?!\})")
-_JINJA_OPENS = ("if", "for", "block", "macro", "call", "filter", "raw", "with", "autoescape", "trans")
+_JINJA_OPENS = ("if", "for", "block", "macro", "call", "filter", "with", "autoescape", "trans")
 _JINJA_MIDDLE = ("else", "elif")
 _FENCE = re.compile(r"^[ \t]*(```|~~~)", re.MULTILINE)
 
@@ -78,6 +80,8 @@ def _jinja_kind(tag: str) -> TagKind:
         return "close"
     if word in _JINJA_MIDDLE:
         return "middle"
+    if word == "raw":
+        return "single"  # the pattern takes it with all it holds: quoted text is no template
     if word in _JINJA_OPENS or (word == "set" and "=" not in tag):
         return "open"
     return "single"
@@ -89,10 +93,9 @@ def values(text: str, engine: Engine) -> Counter[str]:
 
 
 def controls(text: str, engine: Engine) -> Counter[str]:
-    """Tags that steer (conditions, loops, includes, role and history helpers); comments do not count."""
-    return Counter(
-        tag.text for tag in tags(text, engine) if tag.kind != "value" and not tag.text.startswith(("{#", "{{!"))
-    )
+    """Tags that steer (conditions, loops, includes, role helpers); comments and quoted text do not count."""
+    silent = ("{#", "{{!", "{%raw")
+    return Counter(tag.text for tag in tags(text, engine) if tag.kind != "value" and not tag.text.startswith(silent))
 
 
 def has_tag(text: str, engine: Engine) -> bool:

@@ -58,6 +58,7 @@ class Study:
     Args:
         writable: None if the prompt can be written back into its file, else why not (the candidate is dropped).
         disabled: called with a rewriter's name and reason when it fails and others go on without it.
+        on_written: called after every answer of a language model, for the live view.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Study:
         constraints: Constraints | None = None,
         writable: Callable[[Prompt], str | None] = lambda _: None,
         disabled: Callable[[str, str], None] = lambda name, reason: None,
+        on_written: Callable[[], None] = lambda: None,
     ) -> None:
         self.incumbent = incumbent
         self.task = task
@@ -94,8 +96,10 @@ class Study:
         self._journal = journal
         self._writable = writable
         self._disabled = disabled
+        self._on_written = on_written
         self._masks: dict[str, MaskTable] = {}
         self._refused: set[str] = set()
+        self._asked: Counter[str] = Counter()
 
     @property
     def unit(self) -> str:
@@ -253,18 +257,26 @@ class Study:
 
     def ask(self, writer: Writer, conversations: Sequence[Sequence[Turn]], samples: int) -> list[tuple[Reply, ...]]:
         """Answers from the journal, else from the writer within the budget, journalled before they are used."""
-        settings = replace(self.tuning.sampling, seed=self.seed)
-        keys = [_question_key(writer, conversation, samples, settings) for conversation in conversations]
+        keys = []
+        for conversation in conversations:
+            key = _question_key(writer, conversation, samples, self.tuning.sampling)
+            self._asked[key] += 1
+            keys.append(f"{key}/{self._asked[key]}")
+        # a question asked again is meant to be answered anew
+        turn = max((self._asked[key.partition("/")[0]] for key in keys), default=1) - 1
+        settings = replace(self.tuning.sampling, seed=self.seed + 1_000 * turn)
         missing = {k: c for k, c in zip(keys, conversations, strict=True) if k not in self._journal.answers}
         if missing:
             self._ledger.require_generation(len(missing) * samples * settings.max_new_tokens)
             began = time.monotonic()
-            replies = writer.write(list(missing.values()), settings, samples=samples, seconds=self._ledger.seconds_left)
-            tokens = sum(reply.tokens for row in replies for reply in row)
-            self._ledger.pay_generation(tokens, time.monotonic() - began)
-            for key, row in zip(missing, replies, strict=True):
+            rows = writer.write(list(missing.values()), settings, samples=samples, seconds=self._ledger.seconds_left)
+            for key, row in zip(missing, rows, strict=True):
+                now = time.monotonic()
+                self._ledger.pay_generation(sum(reply.tokens for reply in row), now - began)
+                began = now
                 answers = tuple((reply.text, reply.tokens, reply.finished) for reply in row)
                 self._journal.record_answers(key, answers, self._ledger.spent)
+                self._on_written()
         return [tuple(Reply(*answer) for answer in self._journal.answers[key]) for key in keys]
 
 

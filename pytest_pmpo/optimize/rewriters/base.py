@@ -7,7 +7,7 @@ a ``Writer`` (the scoring model, a chat server, a recorded file) through ``Ask``
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,8 +47,9 @@ class Writer(Protocol):
         *,
         samples: int,
         seconds: float | None = None,
-    ) -> list[tuple[Reply, ...]]:
-        """``samples`` answers to each conversation, in order; never more than ``settings.max_new_tokens`` tokens each.
+    ) -> Iterator[tuple[Reply, ...]]:
+        """``samples`` answers to each conversation, in order, each row as soon as it is there (it is journalled before
+        the next is waited for); never more than ``settings.max_new_tokens`` tokens an answer.
 
         Args:
             seconds: time left for all of it, or None.
