@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_pmpo.errors import PmpoError as PmpoError
+    from pytest_pmpo.hookspecs import hookimpl as hookimpl
+    from pytest_pmpo.testing import Loss as Loss
+    from pytest_pmpo.testing import Pmpo as Pmpo
+    from pytest_pmpo.testing import PromptRegressionError as PromptRegressionError
 
 __version__ = "0.1.0"
 
-_PUBLIC = {"PmpoError": "pytest_pmpo.errors"}
+_PUBLIC = {
+    "Loss": "pytest_pmpo.testing",
+    "Pmpo": "pytest_pmpo.testing",
+    "PmpoError": "pytest_pmpo.errors",
+    "PromptRegressionError": "pytest_pmpo.testing",
+    "hookimpl": "pytest_pmpo.hookspecs",
+}
 
-__all__ = ["PmpoError", "__version__"]
+__all__ = ["Loss", "Pmpo", "PmpoError", "PromptRegressionError", "__version__", "hookimpl"]
 
 
 def __getattr__(name: str) -> Any:

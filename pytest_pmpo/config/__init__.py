@@ -15,7 +15,7 @@ from typing import Any
 from pytest_pmpo.config.settings import Override, Settings
 from pytest_pmpo.config.table import FILES, ConfigFile, as_config_error, read_table
 
-__all__ = ["Config", "ConfigFile", "Override", "Settings", "find_file", "load", "read_table"]
+__all__ = ["Config", "ConfigFile", "Override", "Settings", "changed", "find_file", "load", "read_table"]
 
 _INSTEAD = {"base": "baseline", "baseline": "base", "revision": "models"}
 """A setting of the file that no longer holds once the other one is given on the command line."""
@@ -126,6 +126,21 @@ def load(start: Path, top: Path | None, given: Mapping[str, Any], *, options: st
         raise as_config_error(error, file, given, options) from None
     folder = start if file is None else file.path.parent
     return Config(settings, folder, file, dict(given))
+
+
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with some values replaced by a caller's.
+
+    Raises:
+        ConfigError: naming a value that cannot be used.
+    """
+    from pydantic import ValidationError
+
+    values = {key: getattr(settings, key) for key in Settings.model_fields}
+    try:
+        return Settings.model_validate({**values, **changes})
+    except ValidationError as error:
+        raise as_config_error(error, None, changes, "") from None
 
 
 def _matches(globs: tuple[str, ...], path: str) -> bool:

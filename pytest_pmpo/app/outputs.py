@@ -1,0 +1,85 @@
+"""Files a run leaves behind: reports and a saved baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pytest_pmpo.app.check import Checker
+from pytest_pmpo.app.extensions import Extensions
+from pytest_pmpo.app.header import age
+from pytest_pmpo.app.results import Results
+from pytest_pmpo.errors import ConfigError, PmpoError
+from pytest_pmpo.gate import baseline
+from pytest_pmpo.prompts.source import NoBase
+from pytest_pmpo.report.records import BaseFacts, Report, RunInfo
+
+
+def make_report(checker: Checker, results: Results) -> Report:
+    """Everything the reporters are given."""
+    return results.report(run_info(checker))
+
+
+def run_info(checker: Checker) -> RunInfo:
+    """The facts of the run that are known without its results."""
+    file = checker.project.config.settings.baseline
+    if file is not None:
+        return RunInfo(base=BaseFacts(ref=file, how="saved baseline"))
+    try:
+        base = checker.base
+    except PmpoError as error:
+        return RunInfo(no_base=error.message)
+    if isinstance(base, NoBase):
+        return RunInfo(no_base=base.reason)
+    return RunInfo(base=BaseFacts(base.commit, base.ref, base.how, base.date.isoformat(), age(base.age())))
+
+
+def check_reports(reports: Iterable[tuple[str, Path]], extensions: Extensions) -> None:
+    """Refuse unknown reporters and unusable places before anything is scored.
+
+    Raises:
+        ConfigError: naming the reporter, or the folder that is not there.
+    """
+    for name, path in reports:
+        extensions.reporter(name)
+        require_folder(path)
+
+
+def require_folder(path: Path) -> None:
+    """Refuse to write where there is no folder: a mistyped path should not cost a whole run.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder, not a file")
+    if not path.parent.is_dir():
+        raise ConfigError(f"there is no folder {path.parent} to write {path.name} into")
+
+
+def write_reports(reports: Iterable[tuple[str, Path]], report: Report, extensions: Extensions) -> None:
+    """Write each report.
+
+    Raises:
+        ConfigError: if a file cannot be written.
+    """
+    for name, path in reports:
+        text = extensions.reporter(name)(report)
+        try:
+            path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def save_baseline(path: Path, checker: Checker, results: Results) -> int:
+    """Save the head's numbers of every discovered prompt; how many there are.
+
+    Raises:
+        BaselineError: if a prompt is missing, or the file cannot be written.
+    """
+    project = checker.project
+    expected: list[tuple[str, str]] = []
+    for file in project.discovered():
+        expected += [(task.label, task.model_name) for task in project.tasks(file)]
+    baseline.save(path, results.baseline(expected))
+    return len(expected)

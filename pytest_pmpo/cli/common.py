@@ -1,0 +1,64 @@
+"""What several commands share: options of the settings, and the project around the working directory."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from pytest_pmpo.app.extensions import Extensions, bare_manager
+from pytest_pmpo.app.project import Project
+from pytest_pmpo.errors import SourceError
+from pytest_pmpo.options import SETTINGS, Given, Option, given
+
+
+def add_options(parser: argparse.ArgumentParser, options: Iterable[Option] = SETTINGS) -> None:
+    """Options of the common table, without the plugin's prefix."""
+    for option in options:
+        parser.add_argument(f"--{option.name}", **option.arguments())
+
+
+def given_of(arguments: argparse.Namespace) -> Given:
+    """What the command line said."""
+    return given(lambda dest: getattr(arguments, dest, None), Path.cwd())
+
+
+def open_project(arguments: argparse.Namespace) -> Project:
+    """The project around the working directory.
+
+    Raises:
+        ConfigError: see ``config.load``.
+    """
+    extensions = Extensions(bare_manager().hook)
+    return Project.open(Path.cwd(), given_of(arguments).settings, extensions, options="--")
+
+
+def chosen_paths(project: Project, named: Iterable[str]) -> tuple[str, ...]:
+    """Prompt files to work on: those named (a folder stands for the configured prompts in it), else all configured.
+
+    Raises:
+        SourceError: a path that does not exist, or a folder without configured prompts.
+    """
+    named = tuple(named)
+    if not named:
+        return project.discovered()
+    chosen: list[str] = []
+    for name in named:
+        place = Path.cwd() / name
+        path = project.relative(place)
+        if place.is_dir():
+            below = [found for found in project.discovered() if (project.root / found).is_relative_to(place)]
+            if not below:
+                raise SourceError(f"there are no configured prompts in {name}")
+            chosen += below
+        elif place.is_file():
+            chosen.append(path)
+        else:
+            raise SourceError(f"there is no file {name}")
+    return tuple(dict.fromkeys(chosen))
+
+
+def notify(line: str) -> None:
+    """Progress in words, on standard error: standard output is for results."""
+    print(line, file=sys.stderr, flush=True)

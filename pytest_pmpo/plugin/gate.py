@@ -1,0 +1,222 @@
+"""The active plugin: which prompts are collected, what is printed, what is written.
+
+One instance per session, registered by ``activate`` and kept in ``config.stash``. Under pytest-xdist the workers judge;
+only the controller prints and writes files, from what travels in the test reports.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_pmpo.app import builtin
+from pytest_pmpo.app.check import Checker
+from pytest_pmpo.app.extensions import ENTRY_POINTS, Extensions
+from pytest_pmpo.app.header import header_lines
+from pytest_pmpo.app.outputs import make_report
+from pytest_pmpo.app.project import Project
+from pytest_pmpo.app.results import Results, Work, from_plain, to_plain
+from pytest_pmpo.errors import PmpoError
+from pytest_pmpo.options import Given, given
+from pytest_pmpo.plugin import outputs
+from pytest_pmpo.plugin.items import PROMPT_ITEMS, PromptFile
+from pytest_pmpo.plugin.paths import explicit_paths, looks_like_prompt
+from pytest_pmpo.plugin.progress import TerminalProgress
+from pytest_pmpo.report.terminal import STYLES, summary
+
+CHECKER = pytest.StashKey[Checker]()
+
+
+def activate(config: pytest.Config) -> None:
+    """Read the settings and register the hooks below.
+
+    Raises:
+        pytest.UsageError: for settings that cannot be used, with file and line.
+    """
+    try:
+        gate = Gate(config, checker_for(config))
+    except PmpoError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.pluginmanager.register(gate, "pmpo-gate")
+
+
+def checker_for(config: pytest.Config) -> Checker:
+    """The session's checker; made on first use, also for the ``pmpo`` fixture of a run that judges no prompts.
+
+    Raises:
+        ConfigError: see ``config.load``.
+    """
+    if CHECKER not in config.stash:
+        progress = TerminalProgress(config)
+        config.stash[CHECKER] = Checker(
+            _project(config), notify=progress.notify, progress=progress, threads=_threads(config)
+        )
+    return config.stash[CHECKER]
+
+
+def show_config(config: pytest.Config) -> int:
+    """Print every setting with its origin.
+
+    Raises:
+        pytest.UsageError: for settings that cannot be used.
+    """
+    try:
+        settings = _project(config).config
+    except PmpoError as error:
+        raise pytest.UsageError(str(error)) from None
+    for line in settings.describe():
+        print(line)
+    return int(pytest.ExitCode.OK)
+
+
+class Gate:
+    """The hooks of a session that judges prompts."""
+
+    def __init__(self, config: pytest.Config, checker: Checker) -> None:
+        self.config = config
+        self.checker = checker
+        self.given = _given(config)
+        self.is_worker = hasattr(config, "workerinput")
+        self.results = Results()
+        self._chosen: tuple[str, ...] = ()
+        self._written: list[str] = []
+        if not self.is_worker:
+            outputs.check(config, self.given, checker)
+
+    def pytest_report_header(self) -> list[str]:
+        """Models, device, dtype, base and its age; opens no model."""
+        return header_lines(self.checker)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Discover, so that a mistake in ``prompts`` is one clear message and not an internal error."""
+        try:
+            self._chosen = tuple(path for path in self.checker.project.discovered() if self._wanted(path))
+        except PmpoError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Add the configured prompts behind what the command line's arguments gave.
+
+        They are added here and not as arguments: pytest drops arguments that lie below others, and would then not reach
+        prompts in folders it does not descend into, such as ``.github``.
+        """
+        report = yield
+        if isinstance(collector, pytest.Session) and report.passed:
+            root = self.checker.project.root
+            files = (path for path in self._chosen if not collector.isinitpath(root / path))
+            report.result = [*report.result, *(PromptFile.of(collector, path, self.checker) for path in files)]
+        return report
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(
+        self, file_path: Path, parent: pytest.Collector
+    ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+        """A prompt file named on the command line is ours alone: what it holds is never run as a doctest."""
+        collectors = yield
+        if not parent.session.isinitpath(file_path):
+            return collectors
+        path = self.checker.project.relative(file_path)
+        if path not in self.checker.project.discovered() and not looks_like_prompt(str(file_path)):
+            return collectors
+        return [PromptFile.of(parent, path, self.checker)]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put what was reached into the report; as plain data in a worker, where it has to travel."""
+        report = yield
+        if isinstance(item, PROMPT_ITEMS) and item.outcome is not None and call.when == item.decides:
+            if self.is_worker:
+                vars(report)["pmpo_outcome"] = to_plain(item.outcome)
+            else:
+                self.results.found[item.nodeid] = item.outcome
+            if item.words is not None:
+                vars(report)["pmpo_words"] = item.words
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what a worker reached."""
+        plain = getattr(report, "pmpo_outcome", None)
+        if plain is not None and not self.is_worker:
+            self.results.found[report.nodeid] = from_plain(plain)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Add up what a worker's scoring took; a worker that crashed has nothing to say."""
+        work = getattr(node, "workeroutput", {}).get("pmpo_work")
+        if work is not None:
+            self.results.work += Work(**work)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport | pytest.CollectReport) -> Any:
+        """``PASSED improved: 3.1 % better, …`` at ``-v``; letters and counts stay pytest's own, and so does ``FAILED``,
+        which the short test summary repeats with a message of its own."""
+        words = getattr(report, "pmpo_words", None)
+        if words is None or hasattr(report, "wasxfail") or not report.passed:
+            return None
+        status, line = words
+        return "passed", ".", (f"PASSED {line}", {STYLES[status]: True})
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write what was asked for; a worker hands on what its scoring took."""
+        if self.is_worker:
+            vars(self.config)["workeroutput"]["pmpo_work"] = asdict(self.checker.work())
+            return
+        self.results.work += self.checker.work()
+        self._written = outputs.write(self.config, self.given, self.checker, self.results, session)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """A few lines; none where no prompt was judged."""
+        width = self.config.get_terminal_writer().fullwidth
+        verbosity = self.config.get_verbosity()
+        lines = summary(make_report(self.checker, self.results), verbosity, width=width)
+        if verbosity >= 0 and (lines or self._written):
+            terminalreporter.write_sep("-", "prompts")
+        for line in (*lines, *(f"pmpo: {line}" for line in self._written)):
+            terminalreporter.write_line(line)
+
+    def _wanted(self, path: str) -> bool:
+        """Whether a configured prompt takes part: without arguments all do, else those below a named folder."""
+        place = self.checker.project.root / path
+        named = explicit_paths(self.config)
+        if self.config.args_source is pytest.Config.ArgsSource.ARGS and not any(
+            place.is_relative_to(argument) for argument in named
+        ):
+            return False
+        return not self._ignored(place)
+
+    def _ignored(self, place: Path) -> bool:
+        """``--ignore`` and its like hold for prompts too."""
+        if self.config.hook.pytest_ignore_collect(collection_path=place, config=self.config):
+            return True
+        folder = self.config.invocation_params.dir
+        ignored = {Path(os.path.normpath(folder / path)) for path in self.config.getoption("ignore") or ()}
+        return not ignored.isdisjoint(place.parents)
+
+
+def _project(config: pytest.Config) -> Project:
+    """The project around pytest's rootdir, with pytest's own plugin manager for the extensions."""
+    if not config.pluginmanager.hasplugin("pmpo-builtin"):
+        config.pluginmanager.register(builtin, "pmpo-builtin")
+        config.pluginmanager.load_setuptools_entrypoints(ENTRY_POINTS)
+    return Project.open(config.rootpath, _given(config).settings, Extensions(config.hook))
+
+
+def _given(config: pytest.Config) -> Given:
+    return given(config.getoption, config.invocation_params.dir)
+
+
+def _threads(config: pytest.Config) -> int | None:
+    """Each worker's share of the cores, or None outside workers: together they do not ask for more than there are."""
+    workers = getattr(config, "workerinput", {}).get("workercount")
+    return None if workers is None else max(1, (os.cpu_count() or 1) // workers)
