@@ -56,6 +56,10 @@ class Evaluation:
         """Distinct prompts looked at in this run, whether paid for now or in a run before it."""
         return len({digest for digest, _ in self._table})
 
+    def known(self, prompt: Prompt, fixtures: Sequence[Fixture]) -> bool:
+        """Whether this run has looked at all of these losses already."""
+        return all((prompt.template_digest, fixture.id) in self._table for fixture in fixtures)
+
     def unusable(self, prompt: Prompt, fixtures: Sequence[Fixture]) -> str | None:
         """Why a candidate cannot be scored at all (it does not render, or is too long for the model), or None.
 

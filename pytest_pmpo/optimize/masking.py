@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pytest_pmpo.optimize.units import Unit, delete_unit, replace_unit, segment
+from pytest_pmpo.optimize.units import Unit, delete_unit, replace_unit
 from pytest_pmpo.prompts.model import Prompt
 
 MASK = "<MASK>"
@@ -70,22 +70,21 @@ def deleted(prompt: Prompt, unit: Unit) -> Prompt:
 
 def measure(
     prompt: Prompt,
+    units: Sequence[Unit],
     loss: Loss,
     count_tokens: Callable[[str], int],
     *,
-    limit: int,
     with_deletion: bool,
     keep: Callable[[Prompt], bool] = lambda _: True,
 ) -> MaskTable:
     """Score the prompt and its variants in one call, so that they share every common prefix.
 
     Args:
+        units: the prompt's; protected ones are not touched.
         loss: mean train loss of each prompt given.
-        limit: most units.
         with_deletion: score the deletion beside the mask.
         keep: False for a variant that cannot be scored (a prompt that would become empty).
     """
-    units = segment(prompt, limit)
     open_units = [unit for unit in units if not unit.protected]
     variants: list[tuple[int, str, Prompt]] = []
     for number, unit in enumerate(open_units):

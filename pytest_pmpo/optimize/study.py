@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pytest_pmpo.errors import OptimizeError, RewriterError
-from pytest_pmpo.optimize import demos, masking
+from pytest_pmpo.optimize import demos, masking, tagging
 from pytest_pmpo.optimize.budget import Ledger
 from pytest_pmpo.optimize.constraints import Constraints, copied
 from pytest_pmpo.optimize.evaluation import Evaluation
-from pytest_pmpo.optimize.hard_cases import hardest
+from pytest_pmpo.optimize.hard_cases import HardCase, hardest
 from pytest_pmpo.optimize.masking import MaskTable
 from pytest_pmpo.optimize.pages import page
 from pytest_pmpo.optimize.records import Candidate
@@ -25,6 +25,7 @@ from pytest_pmpo.optimize.rewriters.language import LanguageRewriter, read_answe
 from pytest_pmpo.optimize.selection import Acceptance
 from pytest_pmpo.optimize.splits import Splits
 from pytest_pmpo.optimize.state import Journal
+from pytest_pmpo.optimize.units import Unit, segment
 from pytest_pmpo.prompts.model import Fixture, Prompt, Turn
 from pytest_pmpo.scoring.backends.base import SamplingSettings
 
@@ -41,6 +42,7 @@ class Tuning:
         edits: structural edits tried per round.
         max_units: m, units that are masked.
         deletion: score the deletion of a unit beside its mask.
+        segmenter: what cuts a prompt into units: its ``structure``, or the ``model`` (as in the paper).
         sampling: how rewriters sample; its seed is replaced by the run's.
     """
 
@@ -49,6 +51,7 @@ class Tuning:
     edits: int = 8
     max_units: int = 6
     deletion: bool = True
+    segmenter: Literal["structure", "model"] = "structure"
     sampling: SamplingSettings = field(default_factory=lambda: SamplingSettings(0.9, 0.95, 512))
 
 
@@ -117,6 +120,18 @@ class Study:
         scores = self._evaluation.score([c.prompt for c in candidates], self.fixtures(part))
         return [self._evaluation.losses(score) for score in scores]
 
+    def known_on(self, candidate: Candidate, part: Part) -> bool:
+        """Whether the candidate's losses on a part are known already, so that asking for them costs nothing."""
+        return self._evaluation.known(candidate.prompt, self.fixtures(part))
+
+    def losses_on(self, candidates: Sequence[Candidate], fixtures: Sequence[Fixture]) -> list[tuple[float, ...]]:
+        """Losses on some of the development fixtures; anything else is refused."""
+        allowed = {fixture.id for fixture in self._splits.development}
+        if not {fixture.id for fixture in fixtures} <= allowed:
+            raise ValueError("a strategy may only look at train and selection fixtures")
+        scores = self._evaluation.score([c.prompt for c in candidates], fixtures)
+        return [self._evaluation.losses(score) for score in scores]
+
     def means(self, candidates: Sequence[Candidate], part: Part, without: Sequence[str] = ()) -> list[float]:
         """Weighted mean losses; fixtures named in ``without`` are left out unless none would be left."""
         fixtures = self.fixtures(part)
@@ -133,37 +148,57 @@ class Study:
         """Fixture weights of a part."""
         return [fixture.weight for fixture in self.fixtures(part)]
 
-    def masks(self, candidate: Candidate) -> MaskTable:
-        """The candidate's mask table over the train fixtures; measured once."""
+    def masks(self, candidate: Candidate, part: Part = "train") -> MaskTable:
+        """The candidate's mask table over a part's fixtures; measured once."""
         if candidate.digest not in self._masks:
             self._masks[candidate.digest] = masking.measure(
                 candidate.prompt,
-                lambda prompts: self.means([Candidate(p, "mask") for p in prompts], "train"),
+                self._units(candidate.prompt),
+                lambda prompts: self.means([Candidate(p, "mask") for p in prompts], part),
                 self._evaluation.count_tokens,
-                limit=self.tuning.max_units,
                 with_deletion=self.tuning.deletion,
-                keep=lambda p: self._evaluation.unusable(p, self._splits.train) is None,
+                keep=lambda p: self._evaluation.unusable(p, self.fixtures(part)) is None,
             )
         return self._masks[candidate.digest]
+
+    def _units(self, prompt: Prompt) -> tuple[Unit, ...]:
+        """By structure, or as a language model marks them (by structure where it marks nothing usable)."""
+        limit = self.tuning.max_units
+        if self.tuning.segmenter == "model":
+            sheet = page(prompt, "whole")
+            question = tagging.question(prompt, limit, self.language.overrides)
+            if sheet is not None and question is not None:
+                ((reply,),) = self.ask(self.language.writer, [question], 1)
+                units = tagging.read(prompt, reply.text, limit)
+                if units:
+                    return units
+                self.dropped["the model marked no usable units"] += 1
+        return segment(prompt, limit)
 
     def measured_masks(self, digest: str) -> MaskTable | None:
         """A table that was measured, if it was."""
         return self._masks.get(digest)
 
-    def view(self, parent: Candidate, *, rejected: int = 0, hard: bool = True, masks: bool = True) -> View:
-        """What rewriters are told of ``parent``; the hard-case and mask modules can be switched off."""
-        train = self.fixtures("train")
-        (losses,) = self.losses([parent], "train")
+    def view(
+        self, parent: Candidate, *, part: Part = "train", rejected: int = 0, hard: bool = True, masks: bool = True
+    ) -> View:
+        """What rewriters are told of ``parent``. Without the hard-case module cases are drawn at random; without the
+        mask module there is no mask table."""
+        train = self.fixtures(part)
+        (losses,) = self.losses([parent], part)
         # an example in the prompt is answered by copying it: it is not a case to learn from
         open_cases = [(f, loss) for f, loss in zip(train, losses, strict=True) if f.id not in parent.demos]
         cases = open_cases or list(zip(train, losses, strict=True))
+        if hard:
+            chosen = hardest([f for f, _ in cases], [loss for _, loss in cases], self.tuning.hard_cases, rejected)
+        else:
+            drawn = self.rng.sample(cases, min(self.tuning.hard_cases, len(cases)))
+            chosen = tuple(HardCase(fixture, loss) for fixture, loss in drawn)
         return View(
             parent=parent,
             task=self.task,
-            hard=hardest([f for f, _ in cases], [loss for _, loss in cases], self.tuning.hard_cases, rejected)
-            if hard
-            else (),
-            masks=self.masks(parent) if masks else None,
+            hard=chosen,
+            masks=self.masks(parent, part) if masks else None,
             train=train,
             losses=losses,
             rejected=rejected,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pytest_pmpo.optimize import masking
+from pytest_pmpo.optimize.units import segment
 from pytest_pmpo.prompts.model import Prompt
 
 MakePrompt = Callable[..., Prompt]
@@ -19,14 +20,14 @@ def loss(prompts: Sequence[Prompt]) -> list[float]:
 
 
 def test_delta_is_the_loss_without_the_unit_minus_the_loss_with_it(one_message: MakePrompt) -> None:
-    table = masking.measure(one_message(TEXT), loss, len, limit=5, with_deletion=True)
+    table = masking.measure(one_message(TEXT), segment(one_message(TEXT), 5), loss, len, with_deletion=True)
     worth = {row.unit.text: (round(row.masked or 0, 6), round(row.deleted or 0, 6)) for row in table.rows}
     assert worth == {"Good rule.": (1.1, 1.0), "Bad rule.": (-0.4, -0.5), "Nothing here.": (0.1, 0.0)}
     assert table.loss == 2.5
 
 
 def test_the_deletion_shows_that_the_mask_itself_was_the_cause(one_message: MakePrompt) -> None:
-    table = masking.measure(one_message(TEXT), loss, len, limit=5, with_deletion=True)
+    table = masking.measure(one_message(TEXT), segment(one_message(TEXT), 5), loss, len, with_deletion=True)
     row = table.rows[2]
     assert row.masked is not None
     assert row.masked > 0
@@ -34,7 +35,7 @@ def test_the_deletion_shows_that_the_mask_itself_was_the_cause(one_message: Make
 
 
 def test_the_least_useful_unit_comes_first(one_message: MakePrompt) -> None:
-    table = masking.measure(one_message(TEXT), loss, len, limit=5, with_deletion=True)
+    table = masking.measure(one_message(TEXT), segment(one_message(TEXT), 5), loss, len, with_deletion=True)
     assert table.harmful_first[0].unit.text == "Bad rule."
 
 
@@ -45,20 +46,31 @@ def test_the_paper_scores_the_mask_alone(one_message: MakePrompt) -> None:
         calls.append(len(prompts))
         return loss(prompts)
 
-    table = masking.measure(one_message(TEXT), counted, len, limit=5, with_deletion=False)
+    table = masking.measure(one_message(TEXT), segment(one_message(TEXT), 5), counted, len, with_deletion=False)
     assert calls == [1 + 3]
     assert all(row.deleted is None for row in table.rows)
 
 
 def test_the_unit_with_the_placeholder_is_never_masked(one_message: MakePrompt) -> None:
-    table = masking.measure(one_message("Rule one.\n\nInput: {{ input }}"), loss, len, limit=5, with_deletion=True)
+    table = masking.measure(
+        one_message("Rule one.\n\nInput: {{ input }}"),
+        segment(one_message("Rule one.\n\nInput: {{ input }}"), 5),
+        loss,
+        len,
+        with_deletion=True,
+    )
     assert [row.unit.text for row in table.rows] == ["Rule one."]
     assert [unit.text for unit in table.protected] == ["Input: {{ input }}"]
 
 
 def test_a_variant_that_cannot_be_scored_is_left_out(one_message: MakePrompt) -> None:
     table = masking.measure(
-        one_message("Only rule."), loss, len, limit=5, with_deletion=True, keep=lambda p: bool(p.messages[0].text)
+        one_message("Only rule."),
+        segment(one_message("Only rule."), 5),
+        loss,
+        len,
+        with_deletion=True,
+        keep=lambda p: bool(p.messages[0].text),
     )
     assert table.rows[0].deleted is None
     assert table.rows[0].masked is not None

@@ -12,6 +12,7 @@ from pytest_pmpo.optimize.constraints import Constraints
 from pytest_pmpo.optimize.records import Candidate
 from pytest_pmpo.optimize.rewriters.base import Proposal, View
 from pytest_pmpo.optimize.rewriters.structural import StructuralEdits
+from pytest_pmpo.optimize.units import segment
 from pytest_pmpo.prompts.model import Expected, Fixture, Message, Prompt, Segment, Span
 from pytest_pmpo.prompts.render import render
 
@@ -28,7 +29,7 @@ def view(prompt: Prompt, fixtures: tuple[Fixture, ...], rejected: int = 0) -> Vi
         parent=Candidate(prompt, "start"),
         task="",
         hard=(),
-        masks=masking.measure(prompt, loss, len, limit=8, with_deletion=True),
+        masks=masking.measure(prompt, segment(prompt, 8), loss, len, with_deletion=True),
         train=train,
         losses=tuple(float(i) for i in range(len(train))),
         rejected=rejected,
