@@ -92,5 +92,5 @@ def _without_infinity(data: Any) -> Any:
 
 
 def from_plain(data: object) -> Report:
-    """The inverse of ``to_plain``, for data of this package's own processes: a mismatch is a bug and stays pydantic's."""
+    """The inverse of ``to_plain``, for this package's own processes; a mismatch is a bug and keeps pydantic's error."""
     return Document.model_validate(data).run
