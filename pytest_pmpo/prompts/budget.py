@@ -14,10 +14,10 @@ from typing import Any
 
 from jinja2.utils import Namespace
 
-MAX_WORK = 2**22
+MAX_WORK = 2**21
 """Units one message may cost in all."""
-MAX_VALUE = 2**18
-"""Units one value may weigh: 2 Mi characters, or 256 Ki items."""
+MAX_VALUE = 2**17
+"""Units one value may weigh: 1 Mi characters, or 128 Ki items."""
 MAX_SECONDS = 2.0
 """CPU seconds of the rendering thread one message may take."""
 _MAX_DEPTH = 100
@@ -67,7 +67,7 @@ def bounded() -> Iterator[Budget]:
         _budget.reset(token)
 
 
-def pay(units: int = 4) -> None:
+def pay(units: int) -> None:
     """Charge the budget in force.
 
     Raises:
@@ -89,6 +89,8 @@ def weight(value: Any, depth: int = 0) -> int:
         units = 1 + len(value) // 8
     elif isinstance(value, int):
         units = 1 + value.bit_length() // 64
+    elif isinstance(value, range):  # small itself, but whatever takes it goes through all of it
+        units = 1 + len(value)
     else:
         units = 1
         for part in _parts(value):

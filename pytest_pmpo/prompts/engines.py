@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_OUTPUT = 2**20
 """Characters one rendered message may have."""
 
-_LINE_BY_LINE = frozenset({"plain", "block", "literal"})  # styles in which a line of text is a line of the file
+_LINE_BY_LINE = frozenset({"plain", "literal"})  # styles in which a line of text is a line of the file
 
 
 @dataclass(frozen=True, slots=True)

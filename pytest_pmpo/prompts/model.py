@@ -47,7 +47,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the prompt, as a template."""
+    """One turn of the prompt, as a template. ``line`` (1-based) is where its text begins in the file."""
 
     role: Role
     segments: tuple[Segment, ...]
@@ -121,7 +121,8 @@ class Prompt:
 
     @property
     def template_digest(self) -> str:
-        """sha256 over what the model sees of this prompt: roles, template text, engine, defaults; not over fixtures.
+        """sha256 over what the model sees of this prompt: roles, template text, engine, defaults, and what rendering
+        reads of the metadata; not over fixtures.
 
         Two versions of a file with equal template digests are the same prompt, whatever else changed in the file.
         """
@@ -132,6 +133,7 @@ class Prompt:
                 [(message.role, message.text) for message in self.messages],
                 sorted((v.name, repr(v.default), v.has_default) for v in self.inputs.values()),
                 sorted(self.partials.items()),
+                [self.metadata.get(key) for key in ("history_index", "trim", "opens_with_role")],
             )
         )
         return hashlib.sha256(seen.encode("utf-8", "surrogatepass")).hexdigest()
@@ -176,7 +178,7 @@ class Fixture:
     """One labelled input.
 
     Attributes:
-        id: unique within the prompt; given, or made from the position.
+        id: unique within the prompt; given, or made from the input (see ``fixtures.py``).
         vars: template variables.
         label: what should be likely.
         history: earlier turns, inserted where the format says, else before the last user turn.

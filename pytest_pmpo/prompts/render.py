@@ -36,7 +36,7 @@ def render(prompt: Prompt, fixture: Fixture) -> tuple[Turn, ...]:
     if engine is None:
         raise TemplateError(f"no engine for {prompt.engine!r} templates", location=Location(prompt.path))
     values = _values(prompt, fixture)
-    trim = _TRIMS.get(prompt.metadata.get("trim"), str)
+    trim = _TRIMS.get(str(prompt.metadata.get("trim")), str)
     turns = [_turn(engine, Template(m.text, values, prompt, fixture, m), trim) for m in prompt.messages]
     if not any(turn.content.strip() for turn in turns):
         raise TemplateError(
@@ -74,13 +74,13 @@ def _turn(engine: Engine, template: Template, trim: Callable[[str], str]) -> Tur
 
 def _history_place(prompt: Prompt) -> int:
     place = prompt.metadata.get("history_index")
-    if isinstance(place, int):
-        return place
+    if isinstance(place, int) and not isinstance(place, bool):
+        return min(max(place, 0), len(prompt.messages))
     users = [index for index, message in enumerate(prompt.messages) if message.role == "user"]
     return users[-1] if users else len(prompt.messages)
 
 
-_TRIMS: Mapping[Any, Callable[[str], str]] = {
+_TRIMS: Mapping[str, Callable[[str], str]] = {
     "blank-lines": lambda text: re.sub(r"\A(?:[ \t]*\r?\n)+|(?:\r?\n[ \t]*)+\Z", "", text),
     "whitespace": str.strip,
 }

@@ -22,10 +22,13 @@ from jinja2.utils import Namespace, missing
 from jinja2.visitor import NodeTransformer
 
 from pytest_pmpo.prompts import growth
-from pytest_pmpo.prompts.budget import LimitError, pay, sized, weight
+from pytest_pmpo.prompts.budget import MAX_WORK, LimitError, pay, sized, weight
 
 # random and lipsum: a loss must not depend on chance. The others take quadratic time on hostile text.
 _WITHOUT_FILTERS = frozenset({"random", "urlize", "striptags", "pprint"})
+# units of work one pass through a body costs besides what is done in it
+_BODIES = {nodes.For: 4, nodes.Block: 16, nodes.Macro: 16, nodes.CallBlock: 16, nodes.Template: 64}
+_TOKEN = MAX_WORK // 20_000
 _WITHOUT_GLOBALS = frozenset({"lipsum"})
 
 
@@ -118,7 +121,8 @@ class _PayAsYouGo(NodeTransformer):
     def _body(self, node: Any) -> nodes.Node:
         self.generic_visit(node)
         lineno = node.lineno or 1
-        node.body.insert(0, nodes.ExprStmt(self._call("pay", lineno=lineno), lineno=lineno))
+        cost = nodes.Const(_BODIES[type(node)], lineno=lineno)
+        node.body.insert(0, nodes.ExprStmt(self._call("pay", cost, lineno=lineno), lineno=lineno))
         return node  # type: ignore[no-any-return]  # jinja's node classes share no type that has a body
 
     visit_Template = visit_Block = visit_For = visit_Macro = visit_CallBlock = _body  # noqa: N815  # jinja's names
@@ -161,7 +165,7 @@ def _guard(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        pay(4 + sum(map(weight, args[skip:])) + sum(map(weight, kwargs.values())))
+        pay(8 + sum(map(weight, args[skip:])) + sum(map(weight, kwargs.values())))
         if check is not None:
             check(*args[skip:], **kwargs)
         return sized(function(*args, **kwargs))
@@ -202,6 +206,9 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             del self.globals[name]
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        # compiling takes some 50 µs a token; paid for like the rest, so a template of nothing but tags ends too
+        for _ in self.lexer.tokeniter(source, name, filename):
+            pay(_TOKEN)
         tree = super()._parse(source, name, filename)
         _PayAsYouGo().visit(tree)
         tree.set_environment(self)
@@ -232,12 +239,12 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         """Call ``function`` from a template, paying for what goes in and what comes out."""
         if function is pay or function is sized or function is joined:
             return function(*args)  # inside a loop or block, compiled calls carry its variables as a keyword
-        pay(8 + sum(map(weight, args)) + sum(map(weight, kwargs.values())))
+        pay(16 + sum(map(weight, args)) + sum(map(weight, kwargs.values())))
         growth.check_method(function, args, kwargs)
         return sized(super().call(context, function, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """``left operator right``, sized before it is computed."""
-        pay()
+        pay(2)
         growth.check_operator(operator, left, right)
         return sized(super().call_binop(context, operator, left, right))
