@@ -18,11 +18,12 @@ import yaml
 
 from pytest_pmpo.prompts.formats import yamledit
 from pytest_pmpo.prompts.formats.base import ParseContext
-from pytest_pmpo.prompts.formats.chat import empty_prompt, message_role
+from pytest_pmpo.prompts.formats.chat import empty_prompt
 from pytest_pmpo.prompts.formats.filetext import decode
 from pytest_pmpo.prompts.formats.github_tests import read_rows
-from pytest_pmpo.prompts.formats.yamldoc import YamlDocument, compose, is_block, written
-from pytest_pmpo.prompts.model import Message, Prompt, PromptSuite, Segment
+from pytest_pmpo.prompts.formats.messages import read_messages
+from pytest_pmpo.prompts.formats.yamldoc import YamlDocument, compose, written
+from pytest_pmpo.prompts.model import Prompt, PromptSuite, Segment
 
 _SUFFIXES = (".prompt.yml", ".prompt.yaml")
 _KEYS = re.compile(rb"^(messages|model|modelParameters|testData|evaluators|responseFormat|jsonSchema):", re.MULTILINE)
@@ -58,8 +59,7 @@ class GitHubFormat:
         fields = document.fields(document.root)
         if "messages" not in fields:
             raise document.error("there are no messages", hint="a .prompt.yml file needs a list under `messages:`")
-        nodes = document.items(fields["messages"], "messages")
-        messages = tuple(read_message(document, node) for node in nodes)
+        messages = read_messages(document, fields["messages"])
         if not any(message.text.strip() for message in messages):
             raise empty_prompt(file, document.line(fields["messages"]))
         fixtures, notes = read_rows(document, fields, context)
@@ -78,25 +78,6 @@ class GitHubFormat:
     def encode(self, prompt: Prompt, segment: Segment, text: str, data: bytes) -> bytes:
         """The scalar re-written in its own YAML style where that can hold the text."""
         return yamledit.encode_segment(segment, text, data, prompt.path)
-
-
-def read_message(document: YamlDocument, node: yaml.Node) -> Message:
-    """One entry of ``messages``.
-
-    Raises:
-        FormatError: it has no role we know, or its content is not text.
-    """
-    fields = document.fields(node)
-    role = message_role(document, written(fields.get("role")), fields.get("role", node))
-    if "content" not in fields:
-        raise document.error("this message has no content", node)
-    content = fields["content"]
-    return Message(role, (yamledit.segment(document, content),), text_line(document, content))
-
-
-def text_line(document: YamlDocument, node: yaml.Node) -> int:
-    """1-based line of a scalar's first line of text; in a block scalar that is the one below its header."""
-    return document.line(node) + int(is_block(node))
 
 
 def _metadata(document: YamlDocument, fields: Mapping[str, yaml.Node]) -> dict[str, Any]:

@@ -21,14 +21,14 @@ from pytest_pmpo.prompts.formats import frontmatter, rawtext, rolelines, yamldoc
 from pytest_pmpo.prompts.formats.base import ParseContext
 from pytest_pmpo.prompts.formats.chat import empty_prompt
 from pytest_pmpo.prompts.formats.filetext import FileText, decode
+from pytest_pmpo.prompts.formats.implied import with_implied
 from pytest_pmpo.prompts.formats.ownrows import own_fixtures
 from pytest_pmpo.prompts.formats.promptyinputs import Inputs, read_inputs
 from pytest_pmpo.prompts.formats.yamldoc import YamlDocument
-from pytest_pmpo.prompts.model import Engine, Message, Note, Prompt, PromptSuite, Segment, Variable
+from pytest_pmpo.prompts.model import Engine, Message, Note, Prompt, PromptSuite, Segment
 
 _ENGINES: Mapping[str, Engine] = {"jinja2": "jinja2", "mustache": "mustache", "nop": "none"}
 _V1_IMAGE = re.compile(r"!\[[^\]\n]*\]\([^)\n]*\)")
-_ONLY_USED = re.compile(r"\{%[-+]?\s*(?:for\s+[\w\s,]+\s+in|if|elif)\s+(?:not\s+)?([A-Za-z_]\w*)")
 _REFUSED_APIS = ("embedding", "image", "audio", "speech")
 
 
@@ -66,7 +66,7 @@ class PromptyFormat:
             messages=turns.messages,
             digest=file.digest,
             name=str(metadata.get("name") or PurePosixPath(path).name.split(".")[0]),
-            inputs=_with_implied(inputs.variables, turns.messages, engine),
+            inputs=with_implied(inputs.variables, turns.messages, engine),
             metadata=_metadata(metadata, generation, turns),
             notes=_notes(file, metadata, turns),
         )
@@ -136,19 +136,6 @@ def _refuse_media(file: FileText, body: int, generation: int) -> None:
         raise FormatError(
             f"the prompt shows an image, {image[0][:60]!r}: only text can be scored", location=file.at(image.start())
         )
-
-
-def _with_implied(
-    declared: Mapping[str, Variable], messages: tuple[Message, ...], engine: Engine
-) -> dict[str, Variable]:
-    variables = dict(declared)
-    if engine == "jinja2":
-        for message in messages:
-            for name in _ONLY_USED.findall(message.text):
-                printed = re.search(rf"\{{\{{[^{{}}]*\b{name}\b", message.text)
-                if name not in variables and not printed:
-                    variables[name] = Variable(name, default=(), has_default=True, kind="implied")
-    return variables
 
 
 def _metadata(metadata: Mapping[str, Any], generation: int, turns: rolelines.Turns) -> dict[str, Any]:

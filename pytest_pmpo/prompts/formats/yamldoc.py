@@ -21,7 +21,8 @@ MAX_DEPTH = 100
 MAX_VALUES = 200_000
 """Values a document may hold with every alias written out; stops alias bombs before anything walks them."""
 
-_PLAIN = "tag:pmpo,plain"
+PLAIN = "tag:pmpo,plain"
+"""Tag of a scalar without quotes and without a tag: what it means is for ``scalar`` to say."""
 _NULL = ("", "~", "null", "Null", "NULL")
 _TRUE = ("true", "True", "TRUE")
 _FALSE = ("false", "False", "FALSE")
@@ -34,7 +35,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """Composes nodes; a plain scalar without a tag is marked as such and resolved by us."""
 
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {  # noqa: RUF012  # PyYAML's own name
-        None: [(_PLAIN, re.compile(""))]
+        None: [(PLAIN, re.compile(""))]
     }
 
 
@@ -94,7 +95,7 @@ class YamlDocument:
         found: dict[str, yaml.Node] = {}
         merged: dict[str, yaml.Node] = {}
         for key, value in node.value:
-            if key.tag == _PLAIN and key.value == "<<":
+            if key.tag == PLAIN and key.value == "<<":
                 sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
                 for source in sources:
                     for name, inner in self.fields(source).items():
@@ -219,7 +220,7 @@ def plain(node: yaml.Node) -> Any:
     merged: dict[str, Any] = {}
     found: dict[str, Any] = {}
     for key, value in node.value:
-        if key.tag == _PLAIN and key.value == "<<":
+        if key.tag == PLAIN and key.value == "<<":
             for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 if isinstance(source, yaml.MappingNode):
                     merged = plain(source) | merged
@@ -231,7 +232,7 @@ def plain(node: yaml.Node) -> Any:
 def scalar(node: yaml.ScalarNode) -> Any:
     """One scalar by the YAML 1.2 core schema; see the module's docstring for numbers."""
     text: str = node.value
-    if node.tag != _PLAIN:
+    if node.tag != PLAIN:
         return text
     if text in _NULL:
         return None
@@ -251,7 +252,7 @@ def is_text(node: yaml.Node | None) -> bool:
 
 def written(node: yaml.Node | None) -> str | None:
     """A scalar as it is written, whatever it would resolve to; None for no scalar and for null."""
-    if not isinstance(node, yaml.ScalarNode) or (node.tag == _PLAIN and node.value in _NULL):
+    if not isinstance(node, yaml.ScalarNode) or (node.tag == PLAIN and node.value in _NULL):
         return None
     text: str = node.value
     return text

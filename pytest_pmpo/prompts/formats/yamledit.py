@@ -13,10 +13,11 @@ from collections.abc import Iterator
 import yaml
 
 from pytest_pmpo.errors import EditError, FormatError
-from pytest_pmpo.prompts.formats import yamlblock, yamlflow
+from pytest_pmpo.prompts.formats import jsonstyle, yamlblock, yamlflow
+from pytest_pmpo.prompts.formats.documents import compose_file, is_json
 from pytest_pmpo.prompts.formats.filetext import FileText, decode
 from pytest_pmpo.prompts.formats.rawtext import normalized, with_line_ends
-from pytest_pmpo.prompts.formats.yamldoc import YamlDocument, compose, is_text, scalar
+from pytest_pmpo.prompts.formats.yamldoc import YamlDocument, is_text, scalar
 from pytest_pmpo.prompts.formats.yamlplace import Place, printable
 from pytest_pmpo.prompts.model import Segment
 
@@ -59,7 +60,7 @@ def encode_segment(segment: Segment, text: str, data: bytes, path: str) -> bytes
         EditError: the segment is not a scalar of this file, or no style can hold the text there.
     """
     file = decode(path, data)
-    document = compose(file)
+    document = compose_file(file)
     node = _find(document, segment)
     start, end = document.start(node), document.end(node)
     expected = _values(document, node, text)
@@ -83,6 +84,9 @@ def _candidates(file: FileText, document: YamlDocument, node: yaml.ScalarNode, t
     source = file.text[start : document.end(node)]
     place = Place(normalized(source), node.value, _indent(file.text, start))
     style = STYLES.get(node.style or "", "flow")
+    if is_json(file):
+        yield jsonstyle.encode(source, node.value, text)
+        return
     for name in _NEAREST[style] if printable(text) else ("double",):
         for candidate in _WRITERS[name](place, text):
             yield with_line_ends(source, candidate, file.eol)
@@ -98,7 +102,7 @@ def _indent(text: str, start: int) -> int:
 
 def _parses_to(path: str, text: str, expected: list[object]) -> bool:
     try:
-        changed = compose(FileText(path, b"", text))
+        changed = compose_file(FileText(path, b"", text))
     except FormatError:
         return False
     return _values(changed) == expected

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from pytest_pmpo.prompts.formats import folding
+from pytest_pmpo.prompts.formats.splice import splice
 from pytest_pmpo.prompts.formats.yamlplace import WIDTH, Place, printable
 
 _UNIT = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)|[^\\]", re.DOTALL)
@@ -31,24 +32,8 @@ def double(place: Place, text: str) -> Iterator[str]:
     """``"…"``: anything, with escapes; the last one offered fits every text."""
     if _quoted(place, '"') and "\n" in place.source and printable(text):
         yield from _lines(place, text, '"', escape, unescape)
-    yield f'"{splice(place.source[1:-1] if _quoted(place, chr(34)) else "", place.value, text, unescape, escape)}"'
-
-
-def splice(source: str, value: str, text: str, decode: Callable[[str], str], encode: Callable[[str], str]) -> str:
-    """``text`` between quotes, keeping the old spelling of what it has in common with ``value`` at front and back."""
-    units = _UNIT.findall(source)
-    meant = [decode(unit) for unit in units]
-    if "".join(meant) != value:
-        return encode(text)
-    head, at = 0, 0
-    while head < len(units) and text.startswith(meant[head], at):
-        at += len(meant[head])
-        head += 1
-    tail, end = len(units), len(text)
-    while tail > head and end - len(meant[tail - 1]) >= at and text.endswith(meant[tail - 1], at, end):
-        end -= len(meant[tail - 1])
-        tail -= 1
-    return "".join(units[:head]) + encode(text[at:end]) + "".join(units[tail:])
+    source = place.source[1:-1] if _quoted(place, '"') else ""
+    yield f'"{splice(_UNIT.findall(source), place.value, text, unescape, escape)}"'
 
 
 def escape(text: str) -> str:

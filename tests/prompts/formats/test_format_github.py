@@ -130,7 +130,7 @@ def test_unknown_keys_are_kept_and_never_an_error() -> None:
         ("messages:\n  - hello\n", r":2: this should be a mapping"),
         ("messages:\n  - role: boss\n    content: x\n", r":2: 'boss' is not a role"),
         ("messages:\n  - role: user\n", r":2: this message has no content"),
-        ("messages:\n  - role: user\n    content: [a]\n", r":3: this should be text"),
+        ("messages:\n  - role: user\n    content: {a: b}\n", r":3: this should be text"),
         ("messages:\n  - role: user\n   content: x\n", r":3: the YAML does not parse"),
         ("messages: []\nmessages: []\n", r":2: the key 'messages' stands here twice"),
     ],
