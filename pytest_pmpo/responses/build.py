@@ -1,0 +1,248 @@
+"""Fill a bank: draw, check, grade, write; in small batches, so that a killed run loses one batch at most."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+from pytest_pmpo.errors import EncodingError, GraderError
+from pytest_pmpo.prompts.model import Fixture, Note, Turn
+from pytest_pmpo.prompts.render import render
+from pytest_pmpo.responses.bank import append, read_bank
+from pytest_pmpo.responses.graders.base import Grader, checked
+from pytest_pmpo.responses.records import Bank, Proposal, Response, input_digest, label_digest
+from pytest_pmpo.scoring.backends.base import Generation, Generator, SamplingSettings, Tokenizer
+from pytest_pmpo.scoring.encode import encode_context, encode_target
+from pytest_pmpo.scoring.records import Continuation
+
+BATCH = 16
+"""Conversations per call of the generator, and so the most that a kill can lose."""
+
+MAX_FAILURES = 3
+"""Gradings that may fail before the run stops: a function that hangs costs its whole time limit each time."""
+
+Progress = Callable[[int, int], None]
+"""Called with (responses drawn, responses in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """``count`` more responses to a fixture from a proposal; ``first`` is the number of the first draw."""
+
+    fixture: Fixture
+    proposal: Proposal
+    count: int
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Everything drawing needs besides what to draw.
+
+    Attributes:
+        generator: the model that writes.
+        tokenizer: the scoring model's; a response it cannot read after the prompt is not kept.
+        context_length: of the scoring model, tokens; None for no limit.
+        model: fingerprint of the model.
+        grader: grades each response once.
+        settings: how to sample. A temperature other than 1, or a top-p below it, draws from another distribution than
+            the one that is scored, so it is refused.
+        max_tokens: budget of generated tokens; None for no limit.
+        today: ISO date to write down.
+    """
+
+    generator: Generator
+    tokenizer: Tokenizer
+    context_length: int | None
+    model: str
+    grader: Grader
+    settings: SamplingSettings = field(default_factory=SamplingSettings)
+    max_tokens: int | None = None
+    today: str = field(default_factory=lambda: date.today().isoformat())
+
+    def __post_init__(self) -> None:
+        if self.settings.temperature != 1.0 or self.settings.top_p != 1.0:
+            raise ValueError("a bank is drawn at temperature 1 and top-p 1")
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a run did.
+
+    Attributes:
+        drawn, kept: responses; the rest were empty or unreadable.
+        tokens: generated.
+        missing: responses still to draw, where the budget ran out.
+    """
+
+    drawn: int
+    kept: int
+    right: float
+    cut: int
+    tokens: int
+    missing: int
+    notes: tuple[Note, ...]
+
+
+def demands(
+    bank: Bank, fixtures: Sequence[Fixture], proposals: Sequence[Proposal], per_fixture: int, model: str
+) -> tuple[Demand, ...]:
+    """What a bank lacks of ``per_fixture`` responses to each fixture, shared evenly among the proposals.
+
+    Responses to another input of the fixture, or of another model, do not count. Fixtures are taken in turn for each
+    proposal, so a budget that runs out leaves every fixture with some.
+    """
+    have: Counter[tuple[str, str]] = Counter()
+    last: dict[tuple[str, str], int] = {}
+    inputs = {fixture.id: input_digest(fixture) for fixture in fixtures}
+    for row in bank.responses:
+        if row.proposal is None or row.model != model or row.input != inputs.get(row.fixture):
+            continue
+        key = (row.fixture, row.proposal)
+        have[key] += 1
+        last[key] = max(last.get(key, -1), row.draw if row.draw is not None else -1)
+    found = []
+    for i, proposal in enumerate(proposals):
+        share = per_fixture // len(proposals) + (i < per_fixture % len(proposals))
+        for fixture in fixtures:
+            key = (fixture.id, proposal.digest)
+            if share > have[key]:
+                found.append(Demand(fixture, proposal, share - have[key], last.get(key, -1) + 1))
+    return tuple(found)
+
+
+def fill(
+    file: Path, bank: Bank, wanted: Sequence[Demand], writer: Writer, *, progress: Progress | None = None
+) -> BuildReport:
+    """Draw what is wanted and add it to the bank file.
+
+    Raises:
+        GraderError: after ``MAX_FAILURES`` failed gradings; the responses are in the file, without grades.
+        BankError: if the file cannot be written.
+        PmpoError: whatever rendering or generating raises.
+    """
+    run = _Run(file, bank, writer)
+    total = sum(demand.count for demand in wanted)
+    for batch in _batches(wanted):
+        if writer.max_tokens is not None and run.tokens >= writer.max_tokens:
+            break
+        run.batch(batch)
+        if progress is not None:
+            progress(run.drawn, total)
+    return run.report(total)
+
+
+def load(file: Path, name: str) -> Bank:
+    """The bank in a file, or an empty one where there is none yet.
+
+    Raises:
+        BankError: if it is malformed.
+    """
+    return read_bank(name, file.read_bytes()) if file.exists() else Bank(name)
+
+
+class _Run:
+    def __init__(self, file: Path, bank: Bank, writer: Writer) -> None:
+        self.file, self.writer = file, writer
+        self.known = set(bank.proposals)
+        self.drawn = self.kept = self.cut = self.tokens = self.failures = 0
+        self.right = 0.0
+        self.dropped: Counter[str] = Counter()
+        self.notes: list[Note] = []
+
+    def batch(self, batch: Sequence[Demand]) -> None:
+        turns = [render(demand.proposal.prompt, demand.fixture) for demand in batch]
+        settings = replace(self.writer.settings, seed=_seed(self.writer.settings.seed, batch[0]))
+        answers = self.writer.generator.generate(turns, settings, samples=batch[0].count)
+        rows: list[Proposal | Response] = []
+        failure: GraderError | None = None
+        for demand, conversation, generations in zip(batch, turns, answers, strict=True):
+            if demand.proposal.digest not in self.known:
+                self.known.add(demand.proposal.digest)
+                rows.append(demand.proposal)
+            for number, generation in enumerate(generations):
+                row = self._row(demand, conversation, generation, demand.first + number)
+                if row is None:
+                    continue
+                try:
+                    row = self._graded(row, demand.fixture) if failure is None else row
+                except GraderError as error:
+                    self.failures += 1
+                    self.notes.append(Note(error.message, error.location))
+                    failure = error if self.failures >= MAX_FAILURES else None
+                rows.append(row)
+        self.notes += append(self.file, rows)
+        if failure is not None:
+            raise failure
+
+    def _row(self, demand: Demand, turns: Sequence[Turn], generation: Generation, draw: int) -> Response | None:
+        self.drawn += 1
+        self.tokens += len(generation.tokens)
+        # white space in front would merge with the prompt's last token; no grader looks at it
+        text = generation.text.lstrip()
+        if not text:
+            self.dropped["empty"] += 1
+            return None
+        if not self._readable(turns, text, generation.finished):
+            self.dropped["not readable as tokens after the prompt"] += 1
+            return None
+        self.kept += 1
+        self.cut += not generation.finished
+        return Response(
+            fixture=demand.fixture.id,
+            text=text,
+            proposal=demand.proposal.digest,
+            input=input_digest(demand.fixture),
+            logprob=min(generation.logprob, 0.0),
+            model=self.writer.model,
+            date=self.writer.today,
+            finished=generation.finished,
+            draw=draw,
+        )
+
+    def _readable(self, turns: Sequence[Turn], text: str, finished: bool) -> bool:
+        tokenizer, length = self.writer.tokenizer, self.writer.context_length
+        try:
+            context = encode_context(tokenizer, turns)
+            encode_target(tokenizer, context, Continuation(text, finished), label="", context_length=length)
+        except EncodingError:
+            return False
+        return True
+
+    def _graded(self, row: Response, fixture: Fixture) -> Response:
+        grader = self.writer.grader
+        grade = checked(grader.grade(fixture, row.text), grader.identity, fixture)
+        self.right += grade.score
+        return replace(row, grade=float(grade.score), grader=grader.identity, label=label_digest(fixture))
+
+    def report(self, total: int) -> BuildReport:
+        notes = [*self.notes, *(Note(f"{n} responses were {why} and not kept") for why, n in self.dropped.items())]
+        return BuildReport(
+            self.drawn, self.kept, self.right, self.cut, self.tokens, max(0, total - self.drawn), tuple(notes)
+        )
+
+
+def _batches(wanted: Sequence[Demand]) -> Iterator[list[Demand]]:
+    """Runs of demands of the same proposal and count: the generator draws equally many for each conversation."""
+    batch: list[Demand] = []
+    for demand in wanted:
+        if batch and (len(batch) == BATCH or _kind(demand) != _kind(batch[0])):
+            yield batch
+            batch = []
+        batch.append(demand)
+    if batch:
+        yield batch
+
+
+def _kind(demand: Demand) -> tuple[str, int]:
+    return demand.proposal.digest, demand.count
+
+
+def _seed(seed: int, first: Demand) -> int:
+    """A seed of its own for every batch, so that a run that goes on does not draw the same again."""
+    text = f"{seed}/{first.proposal.digest}/{first.fixture.id}/{first.first}"
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big")

@@ -1,0 +1,68 @@
+"""How likely prompts make the responses of a bank, by one call of the scorer."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from pytest_pmpo.errors import BankError, EncodingError
+from pytest_pmpo.prompts.model import Fixture, Prompt
+from pytest_pmpo.responses.records import Response
+from pytest_pmpo.scoring.records import Continuation, Measurement, MetricInfo, TargetScore
+from pytest_pmpo.scoring.scorer import Scorer
+
+Key = tuple[str, str, bool]
+"""A distinct response: fixture id, text, finished."""
+
+
+def log_probabilities(
+    path: str,
+    usable: Mapping[str, Sequence[Response]],
+    fixtures: Sequence[Fixture],
+    prompts: Sequence[Prompt],
+    scorer: Scorer,
+) -> dict[Key, list[float]]:
+    """log p (nats) of each distinct response under each prompt, in the order of ``prompts``.
+
+    Args:
+        path: the bank's, for errors.
+        usable: responses by fixture id.
+        fixtures: those that have responses.
+
+    Raises:
+        BankError: for a response the model cannot read, such as one longer than its context.
+    """
+    metric = _Texts(usable)
+    try:
+        scores = scorer.score(prompts, fixtures, metric)
+    except EncodingError as error:
+        raise BankError(
+            f"a response of bank {path} cannot be scored: {error.message}",
+            location=error.location,
+            hint="take its line out of the bank, or draw shorter responses",
+        ) from error
+    found: dict[Key, list[float]] = defaultdict(list)
+    for score in scores:
+        for fixture, row in zip(fixtures, score.fixtures, strict=True):
+            for text, target in zip(metric.continuations(fixture), row.scores, strict=True):
+                found[fixture.id, text.text, text.end_of_turn].append(-target.total)
+    return dict(found)
+
+
+class _Texts:
+    """A metric that only wants the usable responses scored."""
+
+    info = MetricInfo("bank log-probability", "nats")
+
+    def __init__(self, usable: Mapping[str, Sequence[Response]]) -> None:
+        self.usable = usable
+
+    def supports(self, fixture: Fixture) -> str | None:
+        return None if fixture.id in self.usable else "it has no responses in the bank"
+
+    def continuations(self, fixture: Fixture) -> tuple[Continuation, ...]:
+        return tuple(dict.fromkeys(Continuation(row.text, row.finished) for row in self.usable[fixture.id]))
+
+    def measure(self, fixture: Fixture, scores: Sequence[TargetScore]) -> Measurement:
+        return Measurement(math.fsum(score.total for score in scores) / len(scores))

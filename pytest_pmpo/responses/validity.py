@@ -1,0 +1,185 @@
+"""How often is a bank's verdict right? Asked of the bank itself, by leaving proposals out.
+
+For every ordered pair of proposals (base, head) the head's own responses are taken out, as if it were a new version
+that nobody has sampled. Its accuracy, and the difference from the base, are estimated from what is left, and compared
+with the grades of the responses that were taken out. The base stays in, as it does in practice. Estimates are judged,
+with their paired t test over fixtures, by what independent samples say:
+
+    right      the estimated difference has the sign of the sampled one, over pairs that differ (t test on samples)
+    decided    of those, the estimate differs significantly and the bank covers the head
+    wrong      of the decided, those of the wrong sign
+    alarms     the estimate decides where the samples do not differ
+
+With few proposals the numbers are coarse; ``pairs`` says how many there were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_pmpo.responses.weigh import WeighedBank
+from pytest_pmpo.scoring.metrics.importance import mixture, self_normalised
+from pytest_pmpo.scoring.metrics.response_bank import MIN_COVERAGE, WEIGHT_LIMIT
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A graded response with its log-probability (nats) under every proposal, by proposal."""
+
+    proposal: str
+    grade: float
+    log_p: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PairOutcome:
+    """One base and one left-out head; differences are head − base, in accuracy."""
+
+    base: str
+    head: str
+    sampled: float
+    estimated: float
+    differs: bool
+    decided: bool
+    coverage: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the estimate points the way the samples do."""
+        return (self.estimated > 0) == (self.sampled > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """What leaving proposals out shows.
+
+    Attributes:
+        pairs: all outcomes, those of one pair in both directions.
+        error: root mean square difference of estimated and sampled accuracy over the left-out heads.
+        bias: mean of the same difference.
+    """
+
+    pairs: tuple[PairOutcome, ...]
+    error: float
+    bias: float
+
+    @property
+    def differing(self) -> tuple[PairOutcome, ...]:
+        """Pairs whose sampled accuracy differs."""
+        return tuple(pair for pair in self.pairs if pair.differs)
+
+    def sentence(self) -> str:
+        """The figure a report carries."""
+        differ = self.differing
+        decided = [pair for pair in differ if pair.decided]
+        alarms = sum(pair.decided for pair in self.pairs if not pair.differs)
+        return (
+            f"left-out prompts: {sum(p.right for p in differ)} of {len(differ)} differences point the right way, "
+            f"{len(decided)} decided, {sum(not p.right for p in decided)} of them wrongly; "
+            f"{alarms} of {len(self.pairs) - len(differ)} equal pairs called different; "
+            f"accuracy off by {self.error:.3f} (root mean square)"
+        )
+
+
+def drawn(bank: WeighedBank) -> dict[str, tuple[Drawn, ...]]:
+    """The responses of a bank that were drawn from a prompt, as ``leave_one_out`` takes them."""
+    return {
+        fixture: tuple(
+            Drawn(
+                row.proposal,
+                row.grade,
+                dict(zip(bank.proposals, bank.log_p[fixture, row.text, row.finished], strict=True)),
+            )
+            for row in rows
+            if row.proposal is not None and row.grade is not None
+        )
+        for fixture, rows in bank.usable.items()
+    }
+
+
+def leave_one_out(
+    bank: Mapping[str, Sequence[Drawn]],
+    *,
+    weight_limit: float = WEIGHT_LIMIT,
+    minimum: float = MIN_COVERAGE,
+    alpha: float = ALPHA,
+) -> Validity | None:
+    """The validity of a bank, or None where it has fewer than two proposals with enough shared fixtures (two).
+
+    Args:
+        bank: responses by fixture id.
+    """
+    proposals = sorted({row.proposal for rows in bank.values() for row in rows})
+    outcomes: list[PairOutcome] = []
+    errors: list[float] = []
+    for head in proposals:
+        rest = {fixture: [row for row in rows if row.proposal != head] for fixture, rows in bank.items()}
+        for base in proposals:
+            if base != head:
+                outcome, error = _outcome(bank, rest, base, head, weight_limit, minimum, alpha)
+                outcomes += [] if outcome is None else [outcome]
+                errors += [] if error is None else [error]
+    if not outcomes:
+        return None
+    return Validity(tuple(outcomes), math.sqrt(_mean([e * e for e in errors])), _mean(errors))
+
+
+def _outcome(
+    bank: Mapping[str, Sequence[Drawn]],
+    rest: Mapping[str, Sequence[Drawn]],
+    base: str,
+    head: str,
+    weight_limit: float,
+    minimum: float,
+    alpha: float,
+) -> tuple[PairOutcome | None, float | None]:
+    sampled, estimated, heads, reach = [], [], [], []
+    for fixture, rows in bank.items():
+        truth = {name: [row.grade for row in rows if row.proposal == name] for name in (base, head)}
+        left = rest[fixture]
+        if not truth[base] or not truth[head]:
+            continue
+        counts = Counter(row.proposal for row in left)
+        log_q = [mixture([row.log_p[name] for name in counts], list(counts.values())) for row in left]
+        grades = [row.grade for row in left]
+        of = {
+            name: self_normalised([row.log_p[name] for row in left], log_q, grades, weight_limit)
+            for name in (base, head)
+        }
+        sampled.append(_mean(truth[head]) - _mean(truth[base]))
+        estimated.append(of[head].value - of[base].value)
+        heads.append(of[head].value - _mean(truth[head]))
+        reach.append(of[head].coverage)
+    if len(sampled) < 2:
+        return None, None
+    covered = _mean(reach)
+    outcome = PairOutcome(
+        base,
+        head,
+        _mean(sampled),
+        _mean(estimated),
+        p_value(sampled) < alpha,
+        p_value(estimated) < alpha and covered >= minimum,
+        covered,
+    )
+    return outcome, _mean(heads)
+
+
+def p_value(differences: Sequence[float]) -> float:
+    """Two-sided p of a paired t test; 1 where nothing differs, 0 where all differ alike."""
+    from scipy.special import stdtr
+
+    n, mean = len(differences), _mean(differences)
+    spread = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1) / n)
+    if spread <= 1e-12 * abs(mean) or spread == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stdtr(n - 1, -abs(mean / spread)))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
