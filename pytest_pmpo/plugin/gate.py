@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from pytest_pmpo.app.results import Results, Work, from_plain, to_plain
 from pytest_pmpo.errors import PmpoError
 from pytest_pmpo.options import Given, given
 from pytest_pmpo.plugin import outputs
-from pytest_pmpo.plugin.items import PROMPT_ITEMS, PromptFile
+from pytest_pmpo.plugin.items import PROMPT_ITEMS, PromptFile, PromptFolder
 from pytest_pmpo.plugin.paths import explicit_paths, looks_like_prompt
 from pytest_pmpo.plugin.progress import TerminalProgress
 from pytest_pmpo.report.terminal import STYLES, summary
@@ -90,7 +91,11 @@ class Gate:
 
     def pytest_report_header(self) -> list[str]:
         """Models, device, dtype, base and its age; opens no model."""
-        return header_lines(self.checker)
+        lines = header_lines(self.checker)
+        if not self.checker.project.discovered() and not any(map(looks_like_prompt, explicit_paths(self.config))):
+            folder = self.checker.project.config.settings.prompts[0]
+            lines.append(f"pmpo: no prompts: there is no {folder!r}; name yours in [tool.pmpo] prompts")
+        return lines
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -111,9 +116,10 @@ class Gate:
         """
         report = yield
         if isinstance(collector, pytest.Session) and report.passed:
-            root = self.checker.project.root
-            files = (path for path in self._chosen if not collector.isinitpath(root / path))
-            report.result = [*report.result, *(PromptFile.of(collector, path, self.checker) for path in files)]
+            root, top = self.checker.project.root, self.config.rootpath
+            files = [root / path for path in self._chosen if not collector.isinitpath(root / path)]
+            for folder, group in groupby(files, key=lambda file: top if file.is_relative_to(top) else root):
+                report.result = [*report.result, PromptFolder.of(collector, folder, group, self.checker)]
         return report
 
     @pytest.hookimpl(wrapper=True)
@@ -189,19 +195,9 @@ class Gate:
         """Whether a configured prompt takes part: without arguments all do, else those below a named folder."""
         place = self.checker.project.root / path
         named = explicit_paths(self.config)
-        if self.config.args_source is pytest.Config.ArgsSource.ARGS and not any(
+        return self.config.args_source is not pytest.Config.ArgsSource.ARGS or any(
             place.is_relative_to(argument) for argument in named
-        ):
-            return False
-        return not self._ignored(place)
-
-    def _ignored(self, place: Path) -> bool:
-        """``--ignore`` and its like hold for prompts too."""
-        if self.config.hook.pytest_ignore_collect(collection_path=place, config=self.config):
-            return True
-        folder = self.config.invocation_params.dir
-        ignored = {Path(os.path.normpath(folder / path)) for path in self.config.getoption("ignore") or ()}
-        return not ignored.isdisjoint(place.parents)
+        )
 
 
 def _project(config: pytest.Config) -> Project:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from fnmatch import fnmatch
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +25,45 @@ from pytest_pmpo.report.records import Trouble
 from pytest_pmpo.report.terminal import one_line
 from pytest_pmpo.report.text import visible_characters
 from pytest_pmpo.testing import PromptRegressionError
+
+
+class PromptFolder(pytest.Directory):
+    """A folder with configured prompts, and nothing else of what is in it.
+
+    pytest loads the conftest files of a folder when it collects it, so hooks and ``collect_ignore`` hold for prompts as
+    for tests, in folders too that pytest itself does not descend into.
+    """
+
+    checker: Checker
+    files: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, parent: pytest.Collector, path: Path, files: Iterable[Path], checker: Checker) -> PromptFolder:
+        """A node for ``path`` with the prompt files below it, sorted."""
+        node: PromptFolder = cls.from_parent(parent, path=path)
+        node.checker, node.files = checker, tuple(files)
+        return node
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        """Files and folders one level down, as far as pytest is not told to ignore them."""
+        for name, group in groupby(self.files, key=lambda file: file.relative_to(self.path).parts[0]):
+            place, files = self.path / name, list(group)
+            if is_ignored(place, self):
+                continue
+            if files == [place]:
+                yield PromptFile.of(self, self.checker.project.relative(place), self.checker)
+            else:
+                yield PromptFolder.of(self, place, files, self.checker)
+
+
+def is_ignored(place: Path, collector: pytest.Collector) -> bool:
+    """``--ignore``, ``--ignore-glob`` and ``collect_ignore`` hold for prompts; ``norecursedirs`` is about walks."""
+    config = collector.config
+    if place.is_dir() and any(fnmatch(place.name, pattern) for pattern in config.getini("norecursedirs")):
+        folder = config.invocation_params.dir
+        return any(os.path.normpath(folder / path) == str(place) for path in config.getoption("ignore") or ())
+    hook = collector.session.gethookproxy(place.parent)
+    return bool(hook.pytest_ignore_collect(collection_path=place, config=config))
 
 
 class PromptFile(pytest.File):
@@ -47,7 +89,7 @@ class PromptFile(pytest.File):
             tasks = project.tasks(path)
         except PmpoError as error:
             name = project.model_names(project.settings_for(path).models)[0]
-            yield BrokenItem.of(self, f"pmpo[{name}]", error)
+            yield BrokenItem.of(self, name, error)
             return
         for task in tasks:
             yield PromptItem.of(self, task, self.checker)
@@ -68,7 +110,7 @@ class PromptItem(pytest.Item):
     @classmethod
     def of(cls, parent: PromptFile, task: Task, checker: Checker) -> PromptItem:
         """The item of a task."""
-        item: PromptItem = cls.from_parent(parent, name=f"pmpo[{task.name}]")
+        item: PromptItem = cls.from_parent(parent, **_address(parent, task.name))
         item.task, item.checker = task, checker
         _mark(item, task.model_name)
         item.extra_keyword_matches.update(_tags(task))
@@ -138,8 +180,8 @@ class BrokenItem(pytest.Item):
 
     @classmethod
     def of(cls, parent: PromptFile, name: str, error: PmpoError) -> BrokenItem:
-        """The item of an error."""
-        item: BrokenItem = cls.from_parent(parent, name=name)
+        """The item of an error, under the name of the first one the file would hold if it could be read."""
+        item: BrokenItem = cls.from_parent(parent, **_address(parent, name))
         item.error = error
         _mark(item, None)
         return item
@@ -178,6 +220,12 @@ def properties(result: Result) -> list[tuple[str, object]]:
         rows += [("pmpo_base", c.base_mean), ("pmpo_delta", c.delta), ("pmpo_low", c.low), ("pmpo_high", c.high)]
     rows += [(f"pmpo_fixture[{id_}]", fixture.value) for id_, fixture in result.stored.fixtures.items()]
     return rows
+
+
+def _address(parent: PromptFile, name: str) -> dict[str, str]:
+    """Name and id. The id is given as text: pytest 9.2 compares ids in parts, and would not take the bracket of a bare
+    name for a parameter, as it does when it reads the id back for ``--lf``."""
+    return {"name": f"pmpo[{name}]", "nodeid": f"{parent.nodeid}::pmpo[{name}]"}
 
 
 def _mark(item: pytest.Item, model: str | None) -> None:
