@@ -47,6 +47,9 @@ _READERS: Mapping[str, Callable[[str, str], Iterator[Row]]] = {
 SUFFIXES = tuple(_READERS)
 """File name suffixes fixtures are read from."""
 
+MAX_DEPTH = 64
+"""Lists and mappings a variable may nest."""
+
 _ROLES: Mapping[str, Role] = {
     "system": "system",
     "developer": "system",
@@ -225,7 +228,9 @@ def _split_conversation(row: Row, name: str, turns: list[Turn]) -> tuple[tuple[T
     return tuple(history), last.content
 
 
-def _check_text(row: Row, value: Any) -> None:
+def _check_text(row: Row, value: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise FixtureError(f"a variable nests more than {MAX_DEPTH} deep", location=row.at("vars"))
     if isinstance(value, str):
         try:
             value.encode("utf-8")
@@ -235,11 +240,11 @@ def _check_text(row: Row, value: Any) -> None:
             ) from error
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            _check_text(row, key)
-            _check_text(row, item)
+            _check_text(row, key, depth + 1)
+            _check_text(row, item, depth + 1)
     elif isinstance(value, list | tuple):
         for item in value:
-            _check_text(row, item)
+            _check_text(row, item, depth + 1)
 
 
 def _made_id(fixture: Fixture) -> str:
