@@ -1,7 +1,7 @@
 """How often the gate fails a change that is none, and how often it finds one that is.
 
-    python -m benchmarks.gate_calibration            # about eight minutes on two cores
-    python -m benchmarks.gate_calibration --quick    # about one minute, wider standard errors
+    python -m benchmarks.gate_calibration            # about five minutes on two idle cores
+    python -m benchmarks.gate_calibration --quick    # half a minute, wider standard errors
 
 Prints Markdown tables; ``--out FILE`` writes them into that file under the heading "Gate calibration", in place of an
 older such section.
@@ -10,7 +10,9 @@ older such section.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
+import resource
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -41,14 +43,19 @@ def main() -> None:
         levels = _run(pool, runs.level, runs.jobs(SIZES, 6000 // share, 1000 // share))
         powers = _run(pool, runs.found, runs.power_jobs(SIZES, EFFECTS, 400 // share))
     facts = (
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {arguments.processes} processes, "
-        f"{time.monotonic() - started:.0f} s; Python {platform.python_version()}, numpy {version('numpy')}, "
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()} with {os.cpu_count()} cores, {arguments.processes} "
+        f"processes, {time.monotonic() - started:.0f} s ({_processor_seconds():.0f} s of processor time); Python {platform.python_version()}, numpy {version('numpy')}, "
         f"scipy {version('scipy')}. `python -m benchmarks.gate_calibration{' --quick' if arguments.quick else ''}`"
     )
     text = tables.section(facts, levels, powers)
     print(text)
     if arguments.out:
         arguments.out.write_text(tables.replaced(arguments.out, text), encoding="utf-8")
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _run(pool: ProcessPoolExecutor, work: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:

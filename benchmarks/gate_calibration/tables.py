@@ -38,8 +38,8 @@ def _level_tables(levels: Sequence[Level]) -> list[str]:
     ]
     for r in levels:
         parts = " | ".join(_percent(share, r.parts_replications) for share in r.parts.values())
-        high = r.false_alarms - ALPHA > 2 * math.sqrt(ALPHA * (1 - ALPHA) / r.replications)
-        high_shared = r.false_alarms_shared - SHARED > 2 * math.sqrt(SHARED * (1 - SHARED) / r.replications)
+        high = r.false_alarms - ALPHA > 3 * math.sqrt(ALPHA * (1 - ALPHA) / r.replications)
+        high_shared = r.false_alarms_shared - SHARED > 3 * math.sqrt(SHARED * (1 - SHARED) / r.replications)
         rows.append(
             f"| {r.name} | {r.n} | {_marked(_percent(r.false_alarms, r.replications), high)} "
             f"| {_marked(_percent(r.false_alarms_shared, r.replications), high_shared)} "
@@ -49,7 +49,7 @@ def _level_tables(levels: Sequence[Level]) -> list[str]:
     return [
         f"Share of false `regressed`, in percent ± Monte Carlo standard error, when the true mean difference is zero "
         f"and the tolerance is zero ({replications} replications; the last three columns are the ingredients alone at "
-        f"5 %, {few} replications). **Bold** is above alpha by more than two standard errors. Alpha 0.5 % is what each "
+        f"5 %, {few} replications). **Bold** is above alpha by more than three standard errors. Alpha 0.5 % is what each "
         f"of ten changed prompts gets. The hard-break guard stands outside alpha: its column is the share of runs "
         f"with a fixture losing more than {HARD_BREAK:g} nat/token if one standard deviation is {SCALE:g} nats/token.",
         "\n".join(rows),
