@@ -10,7 +10,8 @@ import argparse
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ import torch
 from benchmarks.scoring import job as jobs
 from benchmarks.scoring import models, ways
 from benchmarks.scoring.floor import matmul_rate, matrix_flops, timed
+from pytest_pmpo.scoring.records import EncodedSequence
 
 JOBS = {"h200": jobs.H200, "cpu": jobs.CPU, "long": jobs.LONG}
 
@@ -44,14 +46,19 @@ def main() -> int:
         reference = flat if reference is None else reference
         difference = float(np.abs(flat - reference).max())
         peak_text = "–" if peak is None else f"{peak / 1e9:.2f}"
-        print(f"| {name:<44} | {seconds:7.2f} | {seconds / floor:7.2f} | {peak_text:>22} | {difference:24.1e} |", flush=True)
+        print(
+            f"| {name:<44} | {seconds:7.2f} | {seconds / floor:7.2f} | {peak_text:>22} | {difference:24.1e} |",
+            flush=True,
+        )
     return 0
 
 
-def _ways(arguments: argparse.Namespace, model, sequences) -> list[tuple[str, Callable[[], ways.Losses]]]:  # type: ignore[no-untyped-def]
+def _ways(
+    arguments: argparse.Namespace, model: Any, sequences: Sequence[EncodedSequence]
+) -> list[tuple[str, Callable[[], ways.Losses]]]:
     def ours(path: str, tokens: int | None) -> Callable[[], ways.Losses]:
-        backend = ways.backend(model, ways.NoTokenizer(), path, tokens)
-        return lambda: backend.score(sequences)
+        scorer = ways.Ours(model, path, tokens)
+        return lambda: scorer(sequences)
 
     table: list[tuple[str, Callable[[], ways.Losses]]] = [
         ("one sequence at a time, full logits", lambda: ways.one_at_a_time(model, sequences)),

@@ -1,4 +1,4 @@
-"""The floor: the matrix work of the distinct tokens at the rate a large product reaches on this machine, this minute."""
+"""The floor: the matrix work of the distinct tokens at the rate a large product reaches on this machine right now."""
 
 from __future__ import annotations
 

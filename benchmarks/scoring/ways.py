@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 
+from pytest_pmpo.scoring.backends.fused import fuse
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend
 from pytest_pmpo.scoring.records import EncodedSequence
 
@@ -41,9 +43,20 @@ def padded_full_logits(model: Any, sequences: Sequence[EncodedSequence], batch_s
     return [rows[i] for i in range(len(sequences))]
 
 
-def backend(model: Any, tokenizer: Any, path: str, max_batch_tokens: int | None = None) -> TransformersBackend:
-    """This package's backend with its execution path given."""
-    return TransformersBackend(model, tokenizer, path=path, max_batch_tokens=max_batch_tokens)
+class Ours:
+    """This package's backend with its execution path given; fuses the model as loading does, so it comes last."""
+
+    def __init__(self, model: Any, path: str, max_batch_tokens: int | None = None) -> None:
+        self._model, self._path, self._tokens = model, path, max_batch_tokens
+
+    @cached_property
+    def _backend(self) -> TransformersBackend:
+        fuse(self._model)
+        return TransformersBackend(self._model, NoTokenizer(), path=self._path, max_batch_tokens=self._tokens)
+
+    def __call__(self, sequences: Sequence[EncodedSequence]) -> Losses:
+        """Losses of the sequences."""
+        return self._backend.score(sequences)
 
 
 class NoTokenizer:

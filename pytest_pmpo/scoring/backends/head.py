@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_pmpo.errors import ModelError
+from pytest_pmpo.scoring.backends.kernels import logsumexp
 
 SLICE_BYTES = 256 << 20
 
@@ -40,12 +41,12 @@ class TargetHead:
         )
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[n, hidden size] → [n, vocabulary], fp32."""
-        logits: Tensor = self._head(hidden).float()
+        """[n, hidden size] → [n, vocabulary], in the weights' dtype, or fp32 where the class changes logits further."""
+        logits: Tensor = self._head(hidden)
         if self._factor != 1.0:
-            logits = logits * self._factor
+            logits = logits.float() * self._factor
         if self._softcap is not None:
-            logits = torch.tanh(logits / self._softcap) * self._softcap
+            logits = torch.tanh(logits.float() / self._softcap) * self._softcap
         return logits
 
     def losses(self, hidden: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
@@ -67,5 +68,5 @@ class TargetHead:
             here = (rows[low:high] - start).to(hidden.device, non_blocking=True)
             ids = targets[low:high].to(hidden.device, non_blocking=True)
             # log-softmax at one id: logit − log Σ exp(logits)
-            losses[low:high] = torch.logsumexp(logits, dim=-1)[here] - logits[here, ids]
+            losses[low:high] = logsumexp(logits)[here] - logits[here, ids].float()
         return losses

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from pytest_pmpo.errors import ModelError
+from pytest_pmpo.scoring.backends.fused import fuse
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -49,6 +50,7 @@ def open_directory(
     with _quiet():
         model = _load(directory, device, DTYPES[dtype], trust_remote_code)
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=trust_remote_code)
+        fuse(model)
         return TransformersBackend(model, tokenizer, max_batch_tokens=max_batch_tokens, path=path)
 
 

@@ -13,17 +13,16 @@ After every layer the keys and values the next chunk will need are kept. No mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_pmpo.scoring.plan import Chunk, Ints, Range
+from pytest_pmpo.scoring.backends.kernels import TreeBlocks, available
+from pytest_pmpo.scoring.plan import Chunk, Range, Segment
 
 NAME = "pmpo_tree"
 
@@ -65,8 +64,8 @@ class TreeState:
             key, value = torch.cat([old_key, key], dim=2), torch.cat([old_value, value], dim=2)
         if self._chunk.keep:
             self._next[id(module)] = (_take(key, self._chunk.keep), _take(value, self._chunk.keep))
-        if self._layout.varlen_applies(query, options):
-            return self._layout.attend_varlen(query, key, value, options)
+        if self._layout.tiles(query):
+            return self._layout.attend_tiled(query, key, value, options)
         return self._layout.attend_by_segment(query, key, value, options)
 
 
@@ -86,43 +85,29 @@ class _Layout:
         self._chunk = chunk
         self._device = device
         self._masks: dict[tuple[int, int, int | None], Tensor | None] = {}
-        self._varlen: tuple[Tensor, Tensor, Tensor, int, int] | None = None
+        self._blocks: TreeBlocks | None = None
 
-    def varlen_applies(self, query: Tensor, options: _Options) -> bool:
+    def tiles(self, query: Tensor) -> bool:
+        """Whether the Triton kernel serves these queries."""
         half = query.dtype in (torch.float16, torch.bfloat16)
-        return query.is_cuda and half and options.softcap is None and query.shape[-1] <= 256 and _varlen() is not None
+        return query.is_cuda and half and query.shape[-1] <= 256 and available()
 
-    def attend_varlen(self, query: Tensor, key: Tensor, value: Tensor, options: _Options) -> Tensor:
-        """All segments in one flash-attention call; gathering shared keys per segment costs bandwidth only."""
-        attention = _varlen()
-        assert attention is not None
-        gather, cu_q, cu_k, max_q, max_k = self._varlen_indices()
-        k = key[0].index_select(1, gather).transpose(0, 1)
-        v = value[0].index_select(1, gather).transpose(0, 1)
-        q = query[0].transpose(0, 1)
-        return attention(q, k, v, cu_q, cu_k, max_q, max_k, options.scaling, options.window)[None]
+    def attend_tiled(self, query: Tensor, key: Tensor, value: Tensor, options: _Options) -> Tensor:
+        """All segments and heads in one kernel that reads keys where they lie."""
+        groups = query.shape[1] // key.shape[1]
+        if self._blocks is None or self._blocks.groups != groups:
+            segments = [(s.start, s.stop, s.context, self._own(s)[0]) for s in self._chunk.segments]
+            self._blocks = TreeBlocks(segments, self._device, groups)
+        q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+        scale = q.shape[-1] ** -0.5 if options.scaling is None else options.scaling
+        return self._blocks.attend(q, k, v, scale=scale, softcap=options.softcap, window=options.window)[None]
 
-    def _varlen_indices(self) -> tuple[Tensor, Tensor, Tensor, int, int]:
-        if self._varlen is None:
-            places: list[Ints] = []
-            lengths_q, lengths_k = [], []
-            for ranges, start, stop in self._key_ranges():
-                places.extend(np.arange(low, high) for low, high in ranges)
-                lengths_q.append(stop - start)
-                lengths_k.append(sum(high - low for low, high in ranges))
-            gather = torch.from_numpy(np.concatenate(places)).to(self._device, non_blocking=True)
-            cu_q, cu_k = (self._cumulative(lengths) for lengths in (lengths_q, lengths_k))
-            self._varlen = (gather, cu_q, cu_k, max(lengths_q), max(lengths_k))
-        return self._varlen
-
-    def _cumulative(self, lengths: list[int]) -> Tensor:
-        sums = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        return torch.from_numpy(sums).to(self._device, non_blocking=True)
+    def _own(self, segment: Segment) -> Range:
+        return self._chunk.carried + segment.start, self._chunk.carried + segment.stop
 
     def _key_ranges(self) -> Iterator[tuple[tuple[Range, ...], int, int]]:
         for segment in self._chunk.segments:
-            own = (self._chunk.carried + segment.start, self._chunk.carried + segment.stop)
-            yield (*segment.context, own), segment.start, segment.stop
+            yield (*segment.context, self._own(segment)), segment.start, segment.stop
 
     def attend_by_segment(self, query: Tensor, key: Tensor, value: Tensor, options: _Options) -> Tensor:
         """One call per segment: exact in every dtype and on every device."""
@@ -224,60 +209,3 @@ def register() -> None:
 
     AttentionInterface.register(NAME, tree_attention)
     AttentionMaskInterface.register(NAME, no_mask)
-
-
-Varlen = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int, float | None, int | None], Tensor]
-
-
-@cache
-def _varlen() -> Varlen | None:
-    """Variable-length flash attention, causal at the lower right, in whichever form this torch has it.
-
-    Looked up on first use: the import brings torch's compiler along, a second that CPU runs need not pay.
-    """
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:
-        return _aten_varlen if hasattr(torch.ops.aten, "_flash_attention_forward") else None
-    import inspect
-
-    if "window_size" not in inspect.signature(varlen_attn).parameters:
-        return _aten_varlen
-
-    def call(
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        cu_q: Tensor,
-        cu_k: Tensor,
-        max_q: int,
-        max_k: int,
-        scale: float | None,
-        window: int | None,
-    ) -> Tensor:
-        left = -1 if window is None else window - 1
-        extra: dict[str, Any] = {"enable_gqa": True} if q.shape[1] != k.shape[1] else {}
-        out = varlen_attn(q, k, v, cu_q, cu_k, max_q, max_k, scale=scale, window_size=(left, 0), **extra)
-        assert isinstance(out, Tensor)
-        return out
-
-    return call
-
-
-def _aten_varlen(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    cu_q: Tensor,
-    cu_k: Tensor,
-    max_q: int,
-    max_k: int,
-    scale: float | None,
-    window: int | None,
-) -> Tensor:
-    left = None if window is None else window - 1
-    out = torch.ops.aten._flash_attention_forward(
-        q, k, v, cu_q, cu_k, max_q, max_k, 0.0, True, False, scale=scale, window_size_left=left, window_size_right=0
-    )[0]
-    assert isinstance(out, Tensor)
-    return out
