@@ -85,7 +85,7 @@ class _Walk:
         if place.is_dir():
             files = list(self._files(self._real(pattern)))
         elif has_magic(pattern) and (self._root / fixed_folder(pattern)).is_dir():
-            files = list(self._matching(pattern, self._real(fixed_folder(pattern))))
+            files = list(self._matching(pattern))
         else:
             raise ConfigError(f"prompts: there is no {pattern!r}", hint=f"looked in {self._root}")
         prompts = [path for path in files if self._claimed(path)]
@@ -112,11 +112,13 @@ class _Walk:
             )
         return path
 
-    def _matching(self, pattern: str, folder: str) -> Iterator[str]:
+    def _matching(self, pattern: str) -> Iterator[str]:
         """Files that match a glob themselves, or lie below a folder that does."""
-        match = matcher(pattern)
+        match, named = matcher(pattern), fixed_folder(pattern)
+        folder = self._real(named)
         for path in self._files(folder):
-            parts = path.split("/")
+            below = path[len(folder) :].removeprefix("/")
+            parts = (f"{named}/{below}" if named else below).split("/")
             if any(match("/".join(parts[:length])) for length in range(len(parts), 0, -1)):
                 yield path
 

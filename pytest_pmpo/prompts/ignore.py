@@ -6,6 +6,7 @@ user's own ``core.excludesFile`` are on one machine only.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ class Ignore:
         for line in text.split("\n"):
             try:
                 GitIgnoreSpec.from_lines([line])
-            except ValueError:  # git passes over a line that is no pattern
+            except (ValueError, re.error):  # git passes over a line that is no pattern
                 continue
             lines.append(line)
         return GitIgnoreSpec.from_lines(lines)
