@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytest_pmpo.prompts.formats.base import Format
 from pytest_pmpo.prompts.formats.dotprompt import DotpromptFormat
 from pytest_pmpo.prompts.formats.github import GitHubFormat
+from pytest_pmpo.prompts.formats.langchain import LangChainFormat
 from pytest_pmpo.prompts.formats.messages import MessagesFormat
 from pytest_pmpo.prompts.formats.promptfoo import PromptfooFormat
 from pytest_pmpo.prompts.formats.prompty import PromptyFormat
@@ -18,6 +19,7 @@ def builtin_formats() -> tuple[Format, ...]:
         GitHubFormat(),
         PromptyFormat(),
         DotpromptFormat(),
+        LangChainFormat(),
         MessagesFormat(),
         TextFormat(),
     )
