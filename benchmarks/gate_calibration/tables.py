@@ -49,8 +49,8 @@ def _level_tables(levels: Sequence[Level]) -> list[str]:
     return [
         f"Share of false `regressed`, in percent ± Monte Carlo standard error, when the true mean difference is zero "
         f"and the tolerance is zero ({replications} replications; the last three columns are the ingredients alone at "
-        f"5 %, {few} replications). **Bold** is above alpha by more than three standard errors. Alpha 0.5 % is what each "
-        f"of ten changed prompts gets. The hard-break guard stands outside alpha: its column is the share of runs "
+        f"5 %, {few} replications). **Bold** is above alpha by more than three standard errors. Alpha 0.5 % is what "
+        f"each of ten changed prompts gets. The hard-break guard stands outside alpha: its column is the share of runs "
         f"with a fixture losing more than {HARD_BREAK:g} nat/token if one standard deviation is {SCALE:g} nats/token.",
         "\n".join(rows),
     ]

@@ -41,7 +41,7 @@ _FULL_HEAT = 5.0  # nats per token at which a cell is as dark as it gets: one in
 GLYPHS: Mapping[Status, str] = {
     "regressed": "▼",
     "inconclusive": "?",
-    "new": "＋",
+    "new": "+",
     "improved": "▲",
     "passed": "✓",
     "unchanged": "=",

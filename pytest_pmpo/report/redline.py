@@ -9,6 +9,7 @@ differs the text is shown as replaced whole.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -39,7 +40,12 @@ def redline(before: str, after: str) -> tuple[Piece, ...]:
 
 
 def _word_diff(before: str, after: str) -> Iterator[Piece]:
-    return _diff(_WORDS.findall(before), _WORDS.findall(after), _replaced)
+    """Words of two stretches, or both whole where they share too little: scattered letters in common help nobody."""
+    old, new = _WORDS.findall(before), _WORDS.findall(after)
+    shared = (Counter(w for w in old if w.isalnum()) & Counter(w for w in new if w.isalnum())).total()
+    if 3 * shared < min(sum(map(str.isalnum, old)), sum(map(str.isalnum, new))):
+        return _replaced(before, after)
+    return _diff(old, new, _replaced)
 
 
 def _replaced(before: str, after: str) -> Iterator[Piece]:
