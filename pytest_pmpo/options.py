@@ -111,6 +111,7 @@ RUN = (
         metavar="NAME=FILE",
         kind=_named_file,
     ),
+    Option("github", "in GitHub Actions: annotate prompts and add to the job's summary", action="store_true"),
     Option("save-baseline", "save the scores of all prompts, for --base FILE", metavar="FILE"),
     Option("show-config", "print every setting and where it comes from, then stop", action="store_true"),
 )
@@ -128,6 +129,7 @@ class Given:
 
     settings: Mapping[str, Any]
     reports: tuple[tuple[str, Path], ...] = ()
+    github: bool = False
     save_baseline: Path | None = None
     show_config: bool = False
 
@@ -143,6 +145,7 @@ def given(lookup: Callable[[str], Any], folder: Path) -> Given:
     return Given(
         dict(_settings(lookup, folder)),
         tuple(_reports(lookup, folder)),
+        bool(lookup("pmpo_github")),
         None if baseline is None else folder / baseline,
         bool(lookup("pmpo_show_config")),
     )

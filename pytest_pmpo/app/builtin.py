@@ -32,6 +32,7 @@ def pytest_pmpo_metrics(end_of_turn: bool) -> Sequence[Metric]:
 @hookimpl(trylast=True)
 def pytest_pmpo_reporters() -> Mapping[str, Reporter]:
     """The reporters of ``report``."""
-    from pytest_pmpo.report import json
+    from pytest_pmpo.report import github, html, json, markdown, sarif
 
-    return {"json": json.render}
+    modules = {"github": github, "html": html, "json": json, "markdown": markdown, "sarif": sarif}
+    return {name: module.render for name, module in modules.items()}

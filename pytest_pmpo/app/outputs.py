@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pytest_pmpo.app.check import Checker
@@ -69,6 +69,25 @@ def write_reports(reports: Iterable[tuple[str, Path]], report: Report, extension
             path.write_bytes(text.encode("utf-8", "surrogatepass"))
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def tell_github(report: Report, environ: Mapping[str, str]) -> str:
+    """Add the run to the step's summary, and give the annotations to print; nothing outside GitHub Actions.
+
+    Raises:
+        ConfigError: if the summary cannot be written.
+    """
+    from pytest_pmpo.report import github
+
+    if not github.in_actions(environ):
+        return ""
+    path = environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        try:
+            github.append_step_summary(report, Path(path))
+        except OSError as error:
+            raise ConfigError(f"cannot write the step summary: {error.strerror or error}") from error
+    return github.render(report)
 
 
 def save_baseline(path: Path, checker: Checker, results: Results) -> int:

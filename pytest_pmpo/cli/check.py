@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 
 from pytest_pmpo.app.check import Checker
 from pytest_pmpo.app.header import header_lines
-from pytest_pmpo.app.outputs import check_reports, make_report, require_folder, save_baseline, write_reports
+from pytest_pmpo.app.outputs import (
+    check_reports,
+    make_report,
+    require_folder,
+    save_baseline,
+    tell_github,
+    write_reports,
+)
 from pytest_pmpo.app.progress import ProgressLine
 from pytest_pmpo.app.project import Project, Task
 from pytest_pmpo.app.results import Result, Results, trouble
@@ -44,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     report = make_report(checker, results)
     print(*summary(report, -1 if arguments.quiet else 0, width=_width()), sep="\n")
     write_reports(given.reports, report, project.extensions)
+    if given.github:
+        print(tell_github(report, os.environ), end="")
     if given.save_baseline is not None:
         count = save_baseline(given.save_baseline, checker, results)
         print(f"baseline of {count} prompts: {given.save_baseline}")

@@ -188,7 +188,7 @@ class Gate:
         lines = summary(make_report(self.checker, self.results), verbosity, width=width)
         if verbosity >= 0 and (lines or self._written):
             terminalreporter.write_sep("-", "prompts")
-        for line in (*lines, *(f"pmpo: {line}" for line in self._written)):
+        for line in (*lines, *self._written):
             terminalreporter.write_line(line)
 
     def _wanted(self, path: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from pytest_pmpo.app import outputs
@@ -48,15 +50,17 @@ def write(
         return []
     lines: list[str] = []
     try:
+        report = outputs.make_report(checker, results)
+        if given.github:
+            lines += outputs.tell_github(report, os.environ).splitlines()
         if given.reports:
-            report = outputs.make_report(checker, results)
             outputs.write_reports(given.reports, report, checker.project.extensions)
-            lines += [f"{name} report: {path}" for name, path in given.reports]
+            lines += [f"pmpo: {name} report: {path}" for name, path in given.reports]
         if given.save_baseline is not None:
             count = outputs.save_baseline(given.save_baseline, checker, results)
-            lines.append(f"baseline of {count} prompts: {given.save_baseline}")
+            lines.append(f"pmpo: baseline of {count} prompts: {given.save_baseline}")
     except PmpoError as error:
-        lines.append(f"error: {error}")
+        lines.append(f"pmpo: error: {error}")
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
     return lines
