@@ -40,7 +40,7 @@ def encode_context(tokenizer: Tokenizer, turns: Sequence[Turn], *, location: Loc
         text, special = tokenizer.render(turns, generation_prompt=True), False
     else:
         text, special = "".join(turn.content + PLAIN_SEPARATOR for turn in turns), True
-    tokens = tokenizer.encode(text, special_tokens=special)
+    tokens = _encode(tokenizer, text, special)
     if not tokens:
         raise EncodingError("the rendered prompt is empty: there is no token to predict from", location=location)
     return EncodedContext(text, tokens, special)
@@ -67,8 +67,7 @@ def encode_target(
     """
     if not continuation.text:
         raise EncodingError(f"{label}: the target is empty", location=location)
-    full = tokenizer.encode(context.text + continuation.text, special_tokens=context.special_tokens)
-    full = _without_added_end(tokenizer, full, context)
+    full = _encode(tokenizer, context.text + continuation.text, context.special_tokens)
     start = len(context.tokens)
     if full[:start] != context.tokens or len(full) == start:
         raise EncodingError(
@@ -89,10 +88,10 @@ def encode_target(
     return EncodedSequence(full, start, label, location)
 
 
-def _without_added_end(tokenizer: Tokenizer, tokens: tuple[int, ...], context: EncodedContext) -> tuple[int, ...]:
-    """Drop an EOS the tokenizer appended by itself (some do, beside their BOS): it is no part of the target."""
-    if not context.special_tokens or tokenizer.end_of_turn is None:
+def _encode(tokenizer: Tokenizer, text: str, special_tokens: bool) -> tuple[int, ...]:
+    """Ids of ``text``, without an EOS the tokenizer may append by itself (beside its BOS): nobody wrote it."""
+    tokens = tokenizer.encode(text, special_tokens=special_tokens)
+    if not special_tokens or tokenizer.end_of_turn is None or tokens[-1:] != (tokenizer.end_of_turn,):
         return tokens
-    bare = tokenizer.encode(context.text, special_tokens=False)
-    appends_end = len(context.tokens) > len(bare) and context.tokens[-1] == tokenizer.end_of_turn
-    return tokens[:-1] if appends_end and tokens[-1] == tokenizer.end_of_turn else tokens
+    bare = tokenizer.encode(text, special_tokens=False)
+    return tokens if bare[-1:] == tokens[-1:] else tokens[:-1]
