@@ -45,7 +45,8 @@ def main() -> None:
     facts = (
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()} with {os.cpu_count()} cores, {arguments.processes} "
         f"processes, {time.monotonic() - started:.0f} s ({_processor_seconds():.0f} s of processor time); "
-        f"Python {platform.python_version()}, numpy {version('numpy')}, scipy {version('scipy')}. `python -m benchmarks.gate_calibration{' --quick' if arguments.quick else ''}`"
+        f"Python {platform.python_version()}, numpy {version('numpy')}, scipy {version('scipy')}. "
+        f"`python -m benchmarks.gate_calibration{' --quick' if arguments.quick else ''}`"
     )
     text = tables.section(facts, levels, powers)
     print(text)

@@ -11,6 +11,7 @@ from pytest_pmpo.gate.records import Comparison, FixtureDelta, Policy, Status
 from pytest_pmpo.scoring.records import MetricInfo
 
 _NAMED = 5  # fixtures named in a sentence
+_LONG = 48  # characters of a name
 
 
 def amount(size: float, metric: MetricInfo, base_mean: float) -> str:
@@ -43,8 +44,8 @@ def _rounded_up(count: int) -> int:
 
 
 def names(ids: Sequence[str], most: int = _NAMED) -> str:
-    """``a, b, c and 4 more``."""
-    shown = ", ".join(ids[:most])
+    """``a, b, c and 4 more``, each of reasonable length."""
+    shown = ", ".join(id_ if len(id_) <= _LONG else f"{id_[: _LONG - 1]}…" for id_ in ids[:most])
     return shown if len(ids) <= most else f"{shown} and {len(ids) - most} more"
 
 

@@ -73,10 +73,15 @@ def marker(suite: str) -> str:
 
 
 def code(text: str, limit: int = 200) -> str:
-    """A code span that shows ``text`` and does nothing, also inside a table."""
-    shown = plain(text, limit).replace("|", "\\|") or " "
+    """A code span that shows ``text`` and does nothing, in a table: a bar has to be escaped there even in code."""
+    return code_in_text(text, limit).replace("|", "\\|")
+
+
+def code_in_text(text: str, limit: int = 200) -> str:
+    """A code span that shows ``text`` and does nothing, outside tables."""
+    shown = plain(text, limit) or " "
     fence = "`" * (_longest_run(shown) + 1)
-    pad = " " if shown[0] in "` " or shown[-1] in "` \\" else ""
+    pad = " " if shown[0] in "` " or shown[-1] in "` " else ""
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
@@ -120,18 +125,18 @@ def _alert(report: Report) -> str:
 
 def _table(report: Report, ranked: Sequence[Entry], sections: _Fitter) -> list[str]:
     """One row per verdict that is not unchanged; the unchanged ones are in the headline."""
-    rows = [sections.fit(_row(entry)) for entry in ranked if entry.verdict.status != "unchanged"]
+    several = len({entry.verdict.model for entry in ranked}) > 1
+    rows = [sections.fit(_row(entry, several)) for entry in ranked if entry.verdict.status != "unchanged"]
     rows = [row for row in rows if row]
     if not rows:
         return []
-    several = len({entry.verdict.model for entry in ranked}) > 1
     head = f"| | prompt{' and model' if several else ''} | verdict | base | head | Δ | 95 % interval |"
     return ["\n".join([head, "| --- | --- | --- | ---: | ---: | ---: | :---: |", *rows])]
 
 
-def _row(entry: Entry) -> str:
+def _row(entry: Entry, several: bool) -> str:
     v = entry.verdict
-    name = f"{code(v.prompt)} {code(v.model)}"
+    name = f"{code(v.prompt)} {code(v.model)}" if several else code(v.prompt)
     if v.comparison is None:
         cells = ["", number(v.head_mean), "", ""]
     else:
@@ -146,7 +151,7 @@ def _row(entry: Entry) -> str:
 def _trouble(trouble: Trouble) -> str:
     hint = f"\nhint: {trouble.hint}" if trouble.hint else ""
     where = f"{trouble.path}:{trouble.line}"
-    return f"**Could not be judged:** {code(trouble.prompt)}\n\n{fenced(f'{where}: {trouble.message}{hint}')}"
+    return f"**Could not be judged:** {code_in_text(trouble.prompt)}\n\n{fenced(f'{where}: {trouble.message}{hint}')}"
 
 
 def _details(entry: Entry) -> str:
@@ -188,6 +193,6 @@ def _footer(report: Report) -> str:
 
 def _footer_rows(report: Report) -> Iterator[str]:
     for name, value in facts(report):
-        yield f"{name}: {code(value)}"
+        yield f"{name}: {code_in_text(value)}"
     if any(e.verdict.metric.proxy for e in report.entries if e.verdict.comparison is not None):
         yield "A loss is a proxy for accuracy: it says how surprised the model is by the right answers."

@@ -7,7 +7,6 @@ prompts and fixtures passes ``text.plain``, so that no escape sequence reaches t
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping
 
 from pytest_pmpo.gate.records import Comparison, FixtureDelta, Status, Verdict
@@ -113,7 +112,7 @@ def _table(verdict: Verdict, c: Comparison, width: int) -> list[str]:
     drawn = count(c.n, "fixture") if c.n == c.clusters else f"{c.n} fixtures in {count(c.clusters, 'group')}"
     mean = f"mean of {drawn}"
     labels = [mean, *(f"  {plain(f.fixture_id)}" for f in worst)]
-    room = min(max(map(_cells, labels)) + 1, width - 2 - 27 - 10)
+    room = max(8, min(max(map(_cells, labels)) + 1, width - 2 - 27 - 10))
     delta = toward_head(verdict, c.delta)
     low, high = interval(verdict)
     ends = f"{change(low)} to {change(high)}"
@@ -125,7 +124,7 @@ def _table(verdict: Verdict, c: Comparison, width: int) -> list[str]:
         *_wrapped(f"95 % interval {ends} ({c.method})", width, "  ", "  "),
         f"  worst of {c.n}:" if worst else "  no fixture got worse",
     ]
-    return lines + [f"  {_fixture_row(verdict, f, room)}" for f in worst]
+    return [_cut(line, width) for line in (*lines, *(f"  {_fixture_row(verdict, f, room)}" for f in worst))]
 
 
 def _fixture_row(verdict: Verdict, fixture: FixtureDelta, room: int) -> str:
@@ -139,7 +138,14 @@ def _numbers(label: str, base: float, head: float, delta: float, room: int) -> s
 
 
 def _wrapped(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
-    return textwrap.wrap(plain(text), width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+    """Lines of at most ``width`` columns; ``textwrap`` counts characters, and some take two columns."""
+    lines, line = [], first
+    for word in plain(text).split(" "):
+        if line not in (first, rest) and _cells(line) + 1 + _cells(word) > width:
+            lines.append(line)
+            line = rest
+        line += word if line in (first, rest) else f" {word}"
+    return [_cut(whole, width) for whole in (*lines, line)]
 
 
 def _cells(text: str) -> int:
