@@ -79,40 +79,42 @@ def pay(units: int) -> None:
     budget.pay(units)
 
 
-def weight(value: Any, depth: int = 0) -> int:
+def weight(value: Any) -> int:
     """Units ``value`` weighs, a container with all it holds (what is held twice counts twice).
 
     Raises:
         LimitError: above ``MAX_VALUE``, or nested more than 100 deep.
     """
+    units = 0
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        below: list[Any] = []
+        for item in level:
+            units += _own_weight(item, below)
+            if units + len(below) > MAX_VALUE:
+                raise LimitError("a value in the template is larger than a prompt can need")
+        if not below:
+            return units
+        level = below
+    raise LimitError("a value in the template nests too deeply")
+
+
+def _own_weight(value: Any, below: list[Any]) -> int:
+    """Units of ``value`` without its parts, which are put into ``below``."""
     if isinstance(value, str | bytes):
-        units = 1 + len(value) // 8
-    elif isinstance(value, int):
-        units = 1 + value.bit_length() // 64
-    elif isinstance(value, range):  # small itself, but whatever takes it goes through all of it
-        units = 1 + len(value)
-    else:
-        units = 1
-        for part in _parts(value):
-            if depth >= _MAX_DEPTH:
-                raise LimitError("the template nests values too deeply")
-            units += weight(part, depth + 1)
-            if units > MAX_VALUE:
-                break
-    if units > MAX_VALUE:
-        raise LimitError("the template makes a value larger than a prompt can need")
-    return units
-
-
-def _parts(value: Any) -> Iterator[Any]:
+        return 1 + len(value) // 8
+    if isinstance(value, int):
+        return 1 + value.bit_length() // 64
+    if isinstance(value, range):  # small itself, but whatever takes it goes through all of it
+        return 1 + len(value)
     if isinstance(value, Namespace):  # a mutable cell: values can hide in it
         value = object.__getattribute__(value, "_Namespace__attrs")
     if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield key
-            yield item
+        below.extend(value)
+        below.extend(value.values())
     elif isinstance(value, list | tuple | AbstractSet):
-        yield from value
+        below.extend(value)
+    return 1
 
 
 def sized(value: Any) -> Any:

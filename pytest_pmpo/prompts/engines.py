@@ -94,6 +94,21 @@ def render_nothing(template: Template) -> str:
     return template.text
 
 
+class _Meter:
+    """Ends a rendering whose values add up to more than a message may have, before they are put together."""
+
+    def __init__(self, template: Template) -> None:
+        self._template = template
+        self._size = 0
+
+    def passed(self, text: str) -> str:
+        """``text``, counted."""
+        self._size += len(text)
+        if self._size > MAX_OUTPUT:
+            raise self._template.error(f"the message renders to more than {MAX_OUTPUT:,} characters")
+        return text
+
+
 _PLACEHOLDER = re.compile(r"\{\{([^{}\n]+?)\}\}")
 _NAME = re.compile(r"[^\W\d][\w.\-]*\Z")
 
@@ -106,10 +121,12 @@ def render_literal(template: Template) -> str:
     which GitHub would not fill either. What cannot be a variable (``{{#if x}}``, ``{{a: 1}}``) is text.
     """
 
+    meter = _Meter(template)
+
     def fill(match: re.Match[str]) -> str:
         inner, policy = match[1], template.prompt.undefined
         if inner in template.values:
-            return as_text(template.values[inner])
+            return meter.passed(as_text(template.values[inner]))
         name = inner.strip()
         line = template.text.count("\n", 0, match.start()) + 1
         if policy == "error" and name != inner and name in template.values:
@@ -129,6 +146,7 @@ class _PlainFormatter(string.Formatter):
 
     def __init__(self, template: Template) -> None:
         self._template = template
+        self._meter = _Meter(template)
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, str]:
         template = self._template
@@ -147,7 +165,11 @@ class _PlainFormatter(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if re.search(r"\d{4,}", format_spec):
             raise self._template.error(f"the format {format_spec[:40]!r} asks for a width no prompt can need")
-        return format(value, format_spec) if format_spec else as_text(value)
+        return self._meter.passed(format(value, format_spec) if format_spec else as_text(value))
+
+    def convert_field(self, value: Any, conversion: Any) -> Any:
+        converted = super().convert_field(value, conversion)
+        return converted if conversion is None else self._meter.passed(converted)
 
 
 def render_fstring(template: Template) -> str:
@@ -212,7 +234,7 @@ def _collect(chunks: Iterable[str], pay: Callable[[int], None]) -> str:
     return "".join(parts)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _compile(text: str, undefined: str, partials: tuple[tuple[str, str], ...]) -> JinjaTemplate:
     from pytest_pmpo.prompts.budget import bounded
 

@@ -28,7 +28,7 @@ _PERCENT = re.compile(r"%(?:\([^)]*\))?[#0\- +]*(\*|\d+)?(?:\.(\*|\d+))?")
 def check(chars: float) -> None:
     """Refuse a text of ``chars`` characters if no prompt can need one as long."""
     if chars > MAX_CHARS:
-        raise LimitError("the template makes a text larger than a prompt can need")
+        raise LimitError("the template makes a value larger than a prompt can need")
 
 
 def check_spec(spec: str) -> None:

@@ -6,7 +6,6 @@ turn.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -80,7 +79,12 @@ def _history_place(prompt: Prompt) -> int:
     return users[-1] if users else len(prompt.messages)
 
 
-_TRIMS: Mapping[str, Callable[[str], str]] = {
-    "blank-lines": lambda text: re.sub(r"\A(?:[ \t]*\r?\n)+|(?:\r?\n[ \t]*)+\Z", "", text),
-    "whitespace": str.strip,
-}
+def _without_blank_ends(text: str) -> str:
+    """``text`` less the blank lines in front of and behind it; the other lines keep their spaces."""
+    blank = " \t\r\n"
+    first = text.rfind("\n", 0, len(text) - len(text.lstrip(blank))) + 1
+    end = text.find("\n", len(text.rstrip(blank)))
+    return text[first:] if end < first else text[first:end].removesuffix("\r")
+
+
+_TRIMS: Mapping[str, Callable[[str], str]] = {"blank-lines": _without_blank_ends, "whitespace": str.strip}

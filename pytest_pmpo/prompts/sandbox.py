@@ -239,7 +239,8 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         """Call ``function`` from a template, paying for what goes in and what comes out."""
         if function is pay or function is sized or function is joined:
             return function(*args)  # inside a loop or block, compiled calls carry its variables as a keyword
-        pay(16 + sum(map(weight, args)) + sum(map(weight, kwargs.values())))
+        owner = getattr(function, "__self__", None) if isinstance(function, types.BuiltinMethodType) else None
+        pay(16 + weight(owner) + sum(map(weight, args)) + sum(map(weight, kwargs.values())))
         growth.check_method(function, args, kwargs)
         return sized(super().call(context, function, *args, **kwargs))
 

@@ -72,6 +72,21 @@ class TestTurns:
     def test_a_format_may_trim_what_its_runner_trims(self, trim: str | None, text: str) -> None:
         assert one("\n \n a\n\nb \n\n", metadata={"trim": trim}) == text
 
+    @pytest.mark.parametrize(
+        ("text", "trimmed"),
+        [
+            ("a", "a"),
+            ("\r\n \t\r\n a \r\n\r\n", " a "),
+            ("a\n", "a"),
+            ("\na", "a"),
+            ("a\n\nb\n \n c\n", "a\n\nb\n \n c"),
+            ("\n" * 200_000 + "a" + "\n" * 200_000 + "b", "a" + "\n" * 200_000 + "b"),
+        ],
+        ids=range(6),
+    )
+    def test_trimming_blank_lines_leaves_the_others_alone(self, text: str, trimmed: str) -> None:
+        assert one(text, metadata={"trim": "blank-lines"}, engine="none") == trimmed
+
     @pytest.mark.parametrize("metadata", [{"trim": ["x"]}, {"trim": {"a": 1}, "history_index": "2"}, {"trim": "other"}])
     def test_metadata_of_another_kind_is_not_read(self, metadata: dict[str, Any]) -> None:
         assert one(" a ", metadata=metadata) == " a "
@@ -297,6 +312,12 @@ def test_output_is_bounded_in_every_engine() -> None:
     big = "x" * (MAX_OUTPUT // 2)
     for engine, text in (("jinja2", "{{ a }}{{ a }}{{ a }}"), ("literal", "{{a}}{{a}}{{a}}"), ("fstring", "{a}{a}{a}")):
         assert "more than" in failure(text, {"a": big}, engine=engine).message
+
+
+def test_many_large_values_end_before_they_are_put_together() -> None:
+    big = ["x" * 50_000]
+    for engine, text in (("literal", "{{a}}"), ("fstring", "{a}"), ("fstring", "{a!r:.1}")):
+        assert "more than" in failure(text * 100_000, {"a": big}, engine=engine).message
 
 
 def test_prompts_differ_in_what_rendering_reads() -> None:

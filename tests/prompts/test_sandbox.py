@@ -158,6 +158,9 @@ def test_endless_work_is_stopped(text: str) -> None:
         "{{ ('%(a)s' * 9) % {'a': big} }}",
         "{% set b %}{{ big }}{{ big }}{{ big }}{{ big }}{{ big }}{{ big }}{% endset %}",
         "{% macro m() %}{{ big }}{{ big }}{{ big }}{% endmacro %}{{ m() ~ m() ~ m() }}",
+        "{{ huge.split('a')|length }}",
+        "{{ huge.splitlines() }}",
+        "{{ huge.upper()[0] }}",
         GROW % ("'aaaaaaaa'", "ns.x ~ ns.x"),
         GROW % ("'aaaaaaaa'", "ns.x + ns.x"),
         GROW % ("'aaaaaaaa'", "ns.x * 2"),
@@ -179,7 +182,7 @@ def test_endless_work_is_stopped(text: str) -> None:
 )
 @pytest.mark.usefixtures("memory")
 def test_huge_values_are_stopped_before_they_exist(text: str) -> None:
-    stopped(text, big="a" * 500_000)
+    stopped(text, big="a" * 500_000, huge="ab\n" * 5_000_000)
 
 
 @pytest.mark.parametrize(

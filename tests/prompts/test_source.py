@@ -144,6 +144,7 @@ class TestWorkingTree:
         with pytest.raises(SourceError, match="not a file"):
             tree.read("folder")
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
     def test_a_pipe_is_refused_and_not_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(SourceError, match="not a file"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 from subprocess import PIPE
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ class Git:
             top = find_root(self._root) or self._root
             raise SourceError(
                 "git refuses this repository: its files belong to another user",
-                hint=f"git config --global --add safe.directory '{top}'",
+                hint=shlex.join(["git", "config", "--global", "--add", "safe.directory", str(top)]),
             )
         return int(status), out, message
 

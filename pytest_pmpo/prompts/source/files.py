@@ -34,7 +34,7 @@ class Source(Protocol):
         ...
 
     def exists(self, path: str) -> bool:
-        """Whether ``read`` would find a file there. Never raises."""
+        """Whether ``read`` would find a file there; a path that leaves the repository is just not there."""
         ...
 
 
@@ -102,7 +102,8 @@ class WorkingTree:
     def exists(self, path: str) -> bool:
         """See ``Source.exists``."""
         try:
-            return self._target(path).is_file()
+            # most paths that are asked for are not there: one look instead of one per folder on the way
+            return os.path.lexists(self._root / check_inside(path)) and self._target(path).is_file()
         except (SourceError, OSError):
             return False
 
