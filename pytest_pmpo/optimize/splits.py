@@ -1,18 +1,20 @@
 """Train, selection and held-out fixtures.
 
 Train fixtures are shown to rewriters and say where a prompt is weak; selection fixtures choose among candidates;
-held-out fixtures are kept from every strategy and meet only the final check. Deterministic: a fixture's part depends on
-the seed and the ids, not on the order of the file. Fixtures of one group stay together, and a fixture that names its
-part keeps it.
+held-out fixtures are kept from every strategy and meet only the final check. Deterministic: a fixture's part depends
+on the seed and the ids, not on the order of the file. Right answers are spread evenly over the parts, fixtures of one
+group stay together, and a fixture that names its part keeps it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_pmpo.errors import OptimizeError
+from pytest_pmpo.optimize.constraints import label_texts
 from pytest_pmpo.prompts.model import Fixture, Split
 
 MIN_FIXTURES = 8
@@ -22,6 +24,8 @@ MIN_HELDOUT = 5
 HELDOUT_SHARE = 0.35
 TRAIN_SHARE = 0.6
 """Of what is not held out."""
+
+_Key = tuple[str, str]
 
 PARTS: tuple[Split, ...] = ("train", "selection", "heldout")
 
@@ -60,30 +64,60 @@ def split(fixtures: Sequence[Fixture], seed: int = 0) -> Splits:
         )
     groups = _groups(fixtures)
     parts = {key: _named_part(key, members) for key, members in groups.items()}
-    wanted = _wanted(fixtures)
-    sizes = {part: sum(len(groups[key]) for key, p in parts.items() if p == part) for part in PARTS}
-    for key in sorted((k for k, p in parts.items() if p is None), key=lambda k: _rank(seed, k)):
-        # the part that lacks most of what it should have; ties go to the earlier name
-        part = max(PARTS, key=lambda p: ((wanted[p] - sizes[p]) / wanted[p], -PARTS.index(p)))
-        parts[key] = part
-        sizes[part] += len(groups[key])
+    _deal(groups, parts, _wanted(fixtures), seed)
     result = Splits(*(tuple(f for f in fixtures if parts[_key(f)] == part) for part in PARTS))
     _require_parts(result, fixtures)
     return result
 
 
-def _key(fixture: Fixture) -> tuple[str, str]:
+def _deal(
+    groups: Mapping[_Key, Sequence[Fixture]], parts: dict[_Key, Split | None], wanted: Mapping[Split, int], seed: int
+) -> None:
+    """Give every group without a part one of those with room left: the one its answer is most wanting in.
+
+    Right answers are spread evenly: a part in which one label is rare rewards a prompt that merely favours another.
+    """
+    answers = _answers(groups)
+    sizes = Counter({part: sum(len(groups[key]) for key, p in parts.items() if p == part) for part in PARTS})
+    total = sum(len(members) for members in groups.values())
+    of_answer: Counter[str] = Counter()
+    for key, members in groups.items():
+        of_answer[answers[key]] += len(members)
+        {a: sum(len(groups[k]) for k, other in answers.items() if other == a) for a in answers.values()}
+    )
+    have = Counter((answers[key], part) for key, part in parts.items() if part for _ in groups[key])
+    for key in sorted((k for k, p in parts.items() if p is None), key=lambda k: _rank(seed, k)):
+        answer = answers[key]
+
+        def need(part: Split, answer: str = answer) -> tuple[bool, float, float, int]:
+            share = wanted[part] / total
+            lack = (wanted[part] - sizes[part]) / wanted[part]
+            return sizes[part] < wanted[part], share * of_answer[answer] - have[answer, part], lack, -PARTS.index(part)
+
+        part = max(PARTS, key=need)
+        parts[key] = part
+        sizes[part] += len(groups[key])
+        have[answer, part] += len(groups[key])
+
+
+def _answers(groups: Mapping[_Key, Sequence[Fixture]]) -> dict[_Key, str]:
+    """Each group's right answer, or one word for all where answers hardly repeat."""
+    answers = {key: label_texts(members[0])[0] for key, members in groups.items()}
+    return answers if len(set(answers.values())) <= len(answers) / 2 else dict.fromkeys(answers, "")
+
+
+def _key(fixture: Fixture) -> _Key:
     return ("id", fixture.id) if fixture.group is None else ("group", fixture.group)
 
 
-def _groups(fixtures: Sequence[Fixture]) -> dict[tuple[str, str], list[Fixture]]:
-    groups: dict[tuple[str, str], list[Fixture]] = {}
+def _groups(fixtures: Sequence[Fixture]) -> dict[_Key, list[Fixture]]:
+    groups: dict[_Key, list[Fixture]] = {}
     for fixture in fixtures:
         groups.setdefault(_key(fixture), []).append(fixture)
     return groups
 
 
-def _named_part(key: tuple[str, str], members: Sequence[Fixture]) -> Split | None:
+def _named_part(key: _Key, members: Sequence[Fixture]) -> Split | None:
     named = {fixture.split for fixture in members if fixture.split is not None}
     if len(named) > 1:
         raise OptimizeError(
@@ -101,7 +135,7 @@ def _wanted(fixtures: Sequence[Fixture]) -> dict[Split, int]:
     return {"train": train, "selection": max(1, n - heldout - train), "heldout": heldout}
 
 
-def _rank(seed: int, key: tuple[str, str]) -> bytes:
+def _rank(seed: int, key: _Key) -> bytes:
     return hashlib.sha256(f"{seed}/{key[0]}/{key[1]}".encode("utf-8", "surrogatepass")).digest()
 
 

@@ -83,3 +83,12 @@ def test_a_group_torn_between_parts_is_an_error() -> None:
 def test_four_held_out_groups_can_prove_nothing() -> None:
     fixtures = [replace(f, split="heldout", group=f"g{i % 4}") if i < 8 else f for i, f in enumerate(make(16))]
     assert "4 independent held-out fixtures" in (too_few_to_prove(split(fixtures)) or "")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_right_answers_are_spread_evenly(seed: int) -> None:
+    fixtures = [replace(f, label=Expected("yes" if i % 2 else "no")) for i, f in enumerate(make(30))]
+    parts = split(fixtures, seed)
+    for part in (parts.train, parts.selection, parts.heldout):
+        yes = sum(f.label == Expected("yes") for f in part)
+        assert abs(yes - len(part) / 2) <= 1

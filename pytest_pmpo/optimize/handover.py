@@ -1,0 +1,122 @@
+"""A finished run → what the user asked to have of it: the patch always, then a branch, a push, a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pytest_pmpo.errors import ProposalError
+from pytest_pmpo.optimize.message import commit_message, title
+from pytest_pmpo.optimize.patch import make_patch
+from pytest_pmpo.optimize.proposal import Repository, Suggestion
+from pytest_pmpo.optimize.publish import (
+    Opened,
+    PullRequestText,
+    detect_service,
+    gitlab_options,
+    open_on_github,
+    parse_remote,
+)
+from pytest_pmpo.optimize.records import OptimizeResult
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """What is wanted beside the patch. A push implies a branch, a pull request a push.
+
+    Attributes:
+        name: of the branch; None makes ``pmpo/NAME`` of the prompt's file name.
+        base: branch a pull request goes into; None takes the one that is checked out.
+        signoff: None does what git's ``format.signOff`` says.
+    """
+
+    branch: bool = False
+    push: bool = False
+    open_pr: bool = False
+    name: str | None = None
+    remote: str = "origin"
+    base: str | None = None
+    signoff: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What was handed over. ``opened`` is None for GitLab, which answers with an address on the terminal alone."""
+
+    patch: Path | None
+    suggestion: Suggestion | None = None
+    pushed: bool = False
+    opened: Opened | None = None
+
+
+def write_patch(result: OptimizeResult, root: Path, folder: Path) -> Path | None:
+    """``folder/NAME.patch``, accepted by git where there is a repository; None where nothing was won.
+
+    Raises:
+        ProposalError: if it cannot be written or git does not accept it.
+    """
+    if result.data is None:
+        return None
+    repository = _repository(root)
+    path = result.path if repository is None else repository.path_from_top(result.path)
+    target = folder / f"{short_name(result.path)}.patch"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(make_patch(path, result.base_data, result.data))
+    except OSError as error:
+        raise ProposalError(f"the patch {target} cannot be written: {error.strerror}") from error
+    if repository is not None:
+        repository.check_patch(target)
+    return target
+
+
+def hand_over(
+    result: OptimizeResult, root: Path, folder: Path, wanted: HandOver, *, body: str, environ: Mapping[str, str]
+) -> Delivered:
+    """Patch, branch, push, pull request, as far as asked for; nothing where nothing was won.
+
+    Args:
+        root: what ``result.path`` is relative to.
+        body: text of the pull request: the report as Markdown.
+
+    Raises:
+        ProposalError: at the first step that fails; what was done before it stays and is named.
+    """
+    patch = write_patch(result, root, folder)
+    if patch is None or result.data is None or not (wanted.branch or wanted.push or wanted.open_pr):
+        return Delivered(patch)
+    repository = Repository(root)
+    branch = wanted.name or f"pmpo/{short_name(result.path)}"
+    suggestion = repository.commit(
+        result.path, result.data, result.base_data, commit_message(result), branch, signoff=wanted.signoff
+    )
+    if not (wanted.push or wanted.open_pr):
+        return Delivered(patch, suggestion)
+    if not wanted.open_pr:
+        return Delivered(patch, suggestion, repository.push(suggestion, wanted.remote))
+    remote = parse_remote(repository.remote_url(wanted.remote))
+    base = wanted.base or repository.default_branch(wanted.remote)
+    if base is None:
+        raise ProposalError(
+            "no branch is checked out, so there is none to open a request against", hint="name the base"
+        )
+    text = PullRequestText(base, branch, title(result), body)
+    if detect_service(remote, environ) == "gitlab":
+        pushed = repository.push(suggestion, wanted.remote, gitlab_options(text))
+        return Delivered(patch, suggestion, pushed)
+    pushed = repository.push(suggestion, wanted.remote)
+    return Delivered(patch, suggestion, pushed, open_on_github(remote, text, environ))
+
+
+def short_name(path: str) -> str:
+    """``prompts/triage.prompt.yml`` → ``triage``: the file's name up to its first dot."""
+    name = PurePosixPath(path).name
+    return name.lstrip(".").split(".")[0] or name
+
+
+def _repository(root: Path) -> Repository | None:
+    try:
+        return Repository(root)
+    except ProposalError:
+        return None
