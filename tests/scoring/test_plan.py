@@ -73,4 +73,4 @@ def test_doubling_the_fixtures_of_a_long_prefix_adds_only_their_own_tokens() -> 
 def test_the_carry_is_the_path_to_the_next_token_and_nothing_more(budget: int) -> None:
     rows = [EncodedSequence((1, 2, 3, 4, i), 4) for i in range(5, 9)]
     carries = [chunk.carried for chunk in Forest(rows).chunks(budget)]
-    assert carries == [start for start in range(0, 4, budget)]
+    assert carries == list(range(0, 4, budget))

@@ -1,0 +1,126 @@
+"""What can be wrong with a model, its numbers and its memory, and what is said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the model libraries are not installed")
+transformers = pytest.importorskip("transformers", reason="the model libraries are not installed")
+
+from pytest_pmpo.errors import ModelError, NumericsError  # noqa: E402
+from pytest_pmpo.scoring.backends.loading import open_directory  # noqa: E402
+from pytest_pmpo.scoring.backends.transformers import TransformersBackend  # noqa: E402
+from pytest_pmpo.scoring.records import EncodedSequence  # noqa: E402
+
+Build = Callable[[str], Any]
+Tree = Callable[[int], list[EncodedSequence]]
+
+
+class Tokenizer:
+    """Sequences are ids already; says its largest id."""
+
+    chat_template = None
+    eos_token_id = 2
+
+    def __init__(self, largest: int = 0) -> None:
+        self.largest = largest
+
+    def get_vocab(self) -> dict[str, int]:
+        return {"word": self.largest}
+
+
+def test_nan_names_the_sequence(build: Build, tree: Tree) -> None:
+    model = build("llama")
+    backend = TransformersBackend(model, Tokenizer())
+    model.model.norm.weight.data.fill_(float("nan"))
+    with pytest.raises(NumericsError, match="the model gave nan at target token 1"):
+        backend.score(tree(1))
+
+
+def test_a_tokenizer_of_another_model_is_refused(build: Build) -> None:
+    with pytest.raises(ModelError, match="ids up to 500, but the model's vocabulary has 97 rows"):
+        TransformersBackend(build("llama"), Tokenizer(500))
+
+
+def test_out_of_memory_halves_the_budget_goes_on_and_says_so_once(
+    build: Build, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rows = build("llama"), tree(1)
+    backend = TransformersBackend(model, Tokenizer())
+    expected = backend.score(rows)
+    forward = model.model.forward
+
+    def small(input_ids: Any, **options: Any) -> Any:
+        if input_ids.numel() > 70:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model.model, "forward", small)
+    backend._budget.tokens = 800
+    with pytest.warns(RuntimeWarning, match="out of memory; going on with 400 tokens") as caught:
+        scores = backend.score(rows)
+    assert len([w for w in caught if "out of memory" in str(w.message)]) == 1
+    assert backend._budget.tokens == 64
+    for a, b in zip(scores, expected, strict=True):
+        assert a == pytest.approx(b, abs=1e-5)
+
+
+def test_other_failures_are_not_taken_for_want_of_memory(
+    build: Build, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build("llama")
+    backend = TransformersBackend(model, Tokenizer())
+
+    def broken(**options: Any) -> Any:
+        raise RuntimeError("illegal instruction")
+
+    monkeypatch.setattr(model.model, "forward", broken)
+    with pytest.raises(RuntimeError, match="illegal instruction"):
+        backend.score(tree(1))
+
+
+def save(model: Any, directory: Path) -> Path:
+    from tokenizers import Tokenizer as Words
+    from tokenizers.models import WordLevel
+
+    model.save_pretrained(directory)
+    words = Words(WordLevel({f"w{i}": i for i in range(97)}, unk_token="w0"))
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words, eos_token="w2").save_pretrained(directory)
+    return directory
+
+
+def test_a_saved_model_scores_as_the_one_in_memory(build: Build, tree: Tree, tmp_path: Path) -> None:
+    model, rows = build("qwen2"), tree(1)
+    expected = TransformersBackend(model, Tokenizer()).score(rows)
+    opened = open_directory(save(model, tmp_path), device="cpu", dtype="float32", threads=1)
+    for a, b in zip(opened.score(rows), expected, strict=True):
+        assert a == pytest.approx(b, abs=1e-6)
+    assert opened.context_length == 256
+
+
+def test_an_embedding_model_is_refused_for_its_missing_head(tmp_path: Path) -> None:
+    config = transformers.AutoConfig.for_model(
+        "qwen2", vocab_size=97, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=2, tie_word_embeddings=False,
+    )  # fmt: skip
+    save(transformers.AutoModel.from_config(config), tmp_path)
+    with pytest.raises(ModelError, match=r"does not hold all weights .*lm_head"):
+        open_directory(tmp_path, device="cpu", dtype="float32", threads=1)
+
+
+def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
+    config = transformers.AutoConfig.for_model("t5", vocab_size=97, d_model=16, d_ff=16, num_layers=1, num_heads=2)
+    save(transformers.T5ForConditionalGeneration(config), tmp_path)
+    with pytest.raises(ModelError, match="encoder-decoder"):
+        open_directory(tmp_path, device="cpu", dtype="float32", threads=1)
+
+
+def test_a_device_that_is_not_there_is_an_error_of_ours(build: Build, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    with pytest.raises(ModelError, match="on cuda"):
+        open_directory(save(build("llama"), tmp_path), device="cuda", dtype="float32")
