@@ -65,10 +65,6 @@ class NoTokenizer:
     chat_template = None
     eos_token_id = 0
 
-    def get_vocab(self) -> dict[str, int]:
-        """An empty vocabulary fits every model."""
-        return {}
-
 
 def _losses(logits: torch.Tensor, sequence: EncodedSequence) -> tuple[float, ...]:
     return _picked(logits.float().log_softmax(-1), sequence)

@@ -72,11 +72,6 @@ class HFTokenizer:
         return int(eos) if eos is not None else None
 
     @cached_property
-    def largest_id(self) -> int:
-        """The highest id the tokenizer can give; the model needs a row of its vocabulary for it."""
-        return max(self._tokenizer.get_vocab().values(), default=-1)
-
-    @cached_property
     def _special_ids(self) -> frozenset[int]:
         added = self._tokenizer.added_tokens_decoder
         return frozenset(self._tokenizer.all_special_ids) | {i for i, token in added.items() if token.special}

@@ -41,7 +41,7 @@ class TransformersBackend:
         path: take this path unchecked (``tree``, ``prefix``, ``plain``); for benchmarks.
 
     Raises:
-        ModelError: a model without a language-model head, or a tokenizer with ids the model has no row for.
+        ModelError: a model without a language-model head, or one that changes its logits in an unknown way.
     """
 
     def __init__(
@@ -50,11 +50,6 @@ class TransformersBackend:
         self.model = model
         self.tokenizer = HFTokenizer(tokenizer)
         self._head = TargetHead(model)
-        if self.tokenizer.largest_id >= self._head.vocabulary:
-            raise ModelError(
-                f"the tokenizer gives ids up to {self.tokenizer.largest_id}, but the model's vocabulary has"
-                f" {self._head.vocabulary} rows: they do not belong together"
-            )
         self._budget = TokenBudget(model, max_batch_tokens)
         with torch.inference_mode():
             self._path = self._choose_path() if path is None else self._named_path(path)
@@ -74,9 +69,14 @@ class TransformersBackend:
     def score(
         self, sequences: Sequence[EncodedSequence], *, progress: Progress | None = None
     ) -> list[tuple[float, ...]]:
-        """Negative log-likelihood of every target token, nats."""
+        """Negative log-likelihood of every target token, nats; see ``Backend.score``.
+
+        Raises:
+            ModelError: naming the sequence with an id the model has no row for.
+        """
         if not sequences:
             return []
+        self._check_vocabulary(sequences)
         run = _Run(sequences, progress)
         with torch.inference_mode():
             while run.unfinished:
@@ -89,6 +89,16 @@ class TransformersBackend:
                     if not is_out_of_memory(error) or not self._budget.halve():
                         raise
         return run.results()
+
+    def _check_vocabulary(self, sequences: Sequence[EncodedSequence]) -> None:
+        for sequence in sequences:
+            largest = max(sequence.tokens)
+            if largest >= self._head.vocabulary:
+                raise ModelError(
+                    f"{sequence.label}: the tokenizer gives id {largest}, but the vocabulary of"
+                    f" {type(self.model).__name__} has {self._head.vocabulary} rows: they do not belong together",
+                    location=sequence.location,
+                )
 
     def _named_path(self, name: str) -> ExecutionPath:
         paths: dict[str, _MakePath] = {"tree": TreePath, "prefix": PrefixPath, "plain": PlainPath}

@@ -32,9 +32,6 @@ class Tokenizer:
     chat_template = None
     eos_token_id = 2
 
-    def get_vocab(self) -> dict[str, int]:
-        return {}
-
 
 def one_at_a_time(model: Any, rows: Sequence[EncodedSequence]) -> list[Any]:
     """Eager attention, full logits, a float64 log-softmax: nothing that could go wrong the same way."""

@@ -21,16 +21,10 @@ Tree = Callable[[int], list[EncodedSequence]]
 
 
 class Tokenizer:
-    """Sequences are ids already; says its largest id."""
+    """Sequences are ids already."""
 
     chat_template = None
     eos_token_id = 2
-
-    def __init__(self, largest: int = 0) -> None:
-        self.largest = largest
-
-    def get_vocab(self) -> dict[str, int]:
-        return {"word": self.largest}
 
 
 def test_nan_names_the_sequence(build: Build, tree: Tree) -> None:
@@ -42,8 +36,11 @@ def test_nan_names_the_sequence(build: Build, tree: Tree) -> None:
 
 
 def test_a_tokenizer_of_another_model_is_refused(build: Build) -> None:
-    with pytest.raises(ModelError, match="ids up to 500, but the model's vocabulary has 97 rows"):
-        TransformersBackend(build("llama"), Tokenizer(500))
+    backend = TransformersBackend(build("llama"), Tokenizer())
+    with pytest.raises(
+        ModelError, match="fixture 'a': the tokenizer gives id 500, but .* LlamaForCausalLM has 97 rows"
+    ):
+        backend.score([EncodedSequence((3, 500), 1, "fixture 'a'")])
 
 
 def test_out_of_memory_halves_the_budget_goes_on_and_says_so_once(
