@@ -10,6 +10,7 @@ import yaml
 from pytest_pmpo.prompts.fixtures import parse_rows, read_fixtures
 from pytest_pmpo.prompts.formats.base import ParseContext
 from pytest_pmpo.prompts.formats.paths import resolve
+from pytest_pmpo.prompts.formats.references import read_at
 from pytest_pmpo.prompts.formats.yamldoc import YamlDocument, written
 from pytest_pmpo.prompts.model import Fixture
 from pytest_pmpo.prompts.rows import TYPED_KEYS, Row
@@ -21,7 +22,7 @@ def own_fixtures(
     """The fixtures at ``keys`` → ``fixtures``: a list of rows, or the path of a file that holds them.
 
     Raises:
-        FormatError: the path leads out of the repository.
+        FormatError: the path leads out of the repository, or to no file.
         FixtureError: with file and line, for a row that is malformed.
     """
     here: Mapping[str, yaml.Node] = fields
@@ -42,7 +43,7 @@ def listed_fixtures(document: YamlDocument, node: yaml.Node | None, context: Par
         path = resolve(document.file.path, name)
         if path is None:
             raise document.error(f"{name!r} leads out of the repository", node)
-        return read_fixtures(path, context.read(path))
+        return read_fixtures(path, read_at(document, node, path, context).data)
     return parse_rows([row_at(document, item) for item in document.items(node, "fixtures")])
 
 
