@@ -83,8 +83,6 @@ def _deal(
     of_answer: Counter[str] = Counter()
     for key, members in groups.items():
         of_answer[answers[key]] += len(members)
-        {a: sum(len(groups[k]) for k, other in answers.items() if other == a) for a in answers.values()}
-    )
     have = Counter((answers[key], part) for key, part in parts.items() if part for _ in groups[key])
     for key in sorted((k for k, p in parts.items() if p is None), key=lambda k: _rank(seed, k)):
         answer = answers[key]
