@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from pytest_pmpo.app.models import Engine, Models
+from pytest_pmpo.app.noise import NoiseFile
 from pytest_pmpo.app.progress import ProgressLine
 from pytest_pmpo.app.project import Project, Task
 from pytest_pmpo.app.reference import BaselineReference, GitReference, NoReference, Reference, Version
@@ -101,9 +102,9 @@ class Checker:
         version = self.reference.version(task)
         engine = self.models.engine(task.model, task.settings)
         self._require_fingerprint(task, engine)
-        metric = self._metric(task)
+        metric = self.metric(task)
         head, base, version = self._score(task, version, engine, metric)
-        verdict = self._decide(task, version, head, base)
+        verdict = self._decide(task, version, self.policy(task, engine, metric), head, base)
         model = engine.model
         return Result(
             Entry(verdict, task.path, task.line, _turns(version.prompt), _turns(task.suite.prompt), notes=_notes(task)),
@@ -119,8 +120,18 @@ class Checker:
             PmpoError: whatever is wrong with the prompt, its fixtures, the model.
         """
         engine = self.models.engine(task.model, task.settings)
-        [score] = engine.scorer.score([task.suite.prompt], task.suite.fixtures, self._metric(task))
+        [score] = engine.scorer.score([task.suite.prompt], task.suite.fixtures, self.metric(task))
         return score
+
+    def metric(self, task: Task) -> Metric:
+        """The metric of the settings, or the most telling one that the fixtures support.
+
+        Raises:
+            ConfigError: no metric has the name that was asked for.
+            FixtureError: a fixture cannot be measured by it.
+        """
+        metrics = self.project.extensions.metrics(end_of_turn=task.settings.end_of_turn)
+        return choose(task.suite.fixtures, task.settings.metric, metrics)
 
     def work(self) -> Work:
         """What scoring took so far."""
@@ -129,9 +140,10 @@ class Checker:
             self._seconds, sum(scorer.tokens_spent for scorer in scorers), sum(s.tokens_cached for s in scorers)
         )
 
-    def policy(self, task: Task) -> Policy:
+    def policy(self, task: Task, engine: Engine, metric: Metric) -> Policy:
         """How the gate decides on a task."""
         settings = task.settings
+        noise = NoiseFile(self.models.cache_folder(), engine.fingerprint.digest)
         outside = task.path not in self.project.discovered()
         return Policy(
             tolerance=settings.tolerance,
@@ -139,6 +151,7 @@ class Checker:
             alpha=settings.alpha,
             family=max(1, self.family + outside),
             strict=settings.strict,
+            noise_floor=noise.floor(metric.info.name),
         )
 
     def _shares(self, path: str) -> int:
@@ -147,10 +160,6 @@ class Checker:
         except PmpoError:
             return len(self.project.settings_for(path).models)  # broken now: it will be a verdict once it is mended
         return sum(self.reference.version(task).shares_alpha for task in tasks)
-
-    def _metric(self, task: Task) -> Metric:
-        metrics = self.project.extensions.metrics(end_of_turn=task.settings.end_of_turn)
-        return choose(task.suite.fixtures, task.settings.metric, metrics)
 
     def _score(
         self, task: Task, version: Version, engine: Engine, metric: Metric
@@ -181,8 +190,10 @@ class Checker:
             return replace(head, prompt=task.label), None, Version(missing=reason, existed=True)
         return replace(head, prompt=task.label), replace(base, prompt=task.label), version
 
-    def _decide(self, task: Task, version: Version, head: PromptScore, base: PromptScore | None) -> Verdict:
-        policy, model = self.policy(task), task.model_name
+    def _decide(
+        self, task: Task, version: Version, policy: Policy, head: PromptScore, base: PromptScore | None
+    ) -> Verdict:
+        model = task.model_name
         if version.unchanged:
             return decide(head, None, policy, model=model, unchanged=True)
         if version.stored is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import sys
 
 from pytest_pmpo.app.check import Checker
 from pytest_pmpo.app.header import header_lines
@@ -17,11 +15,10 @@ from pytest_pmpo.app.outputs import (
     tell_github,
     write_reports,
 )
-from pytest_pmpo.app.progress import ProgressLine
 from pytest_pmpo.app.project import Project, Task
 from pytest_pmpo.app.results import Result, Results, trouble
 from pytest_pmpo.cli import FOUND, OK, TROUBLE
-from pytest_pmpo.cli.common import add_options, chosen_paths, given_of, notify, open_project
+from pytest_pmpo.cli.common import add_options, chosen_paths, given_of, notify, open_project, progress, width
 from pytest_pmpo.errors import ConfigError, PmpoError
 from pytest_pmpo.options import OUTPUTS, RUN, SETTINGS, Given
 from pytest_pmpo.report.terminal import failure, one_line, summary
@@ -42,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(*project.config.describe(), sep="\n")
         return OK
     _refuse(given, project, arguments.paths)
-    checker = Checker(project, notify=notify, progress=None if arguments.quiet else _progress())
+    checker = Checker(project, notify=notify, progress=None if arguments.quiet else progress())
     if not arguments.quiet:
         print(*header_lines(checker), sep="\n")
     results = Results()
@@ -50,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         _judge_file(checker, path, results, arguments.quiet)
     results.work = checker.work()
     report = make_report(checker, results)
-    print(*summary(report, -1 if arguments.quiet else 0, width=_width()), sep="\n")
+    print(*summary(report, -1 if arguments.quiet else 0, width=width()), sep="\n")
     write_reports(given.reports, report, project.extensions)
     if given.github:
         print(tell_github(report, os.environ), end="")
@@ -95,21 +92,10 @@ def _judge(checker: Checker, task: Task, results: Results, quiet: bool) -> None:
 def _show(task: Task, result: Result, quiet: bool) -> None:
     verdict = result.entry.verdict
     if verdict.failed:
-        print("", *failure(verdict, width=_width()), "", sep="\n")
+        print("", *failure(verdict, width=width()), "", sep="\n")
     elif not quiet:
         print(f"{task.path} [{task.name}] {one_line(verdict)}")
 
 
 def _show_error(error: PmpoError) -> None:
     print(f"error: {visible_characters(str(error))}")
-
-
-def _progress() -> ProgressLine | None:
-    """On standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        return None
-    return ProgressLine(lambda line: print(f"\r\x1b[K{line[: _width() - 1]}", end="", file=sys.stderr, flush=True))
-
-
-def _width() -> int:
-    return shutil.get_terminal_size().columns

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from pytest_pmpo.app.extensions import Extensions, bare_manager
+from pytest_pmpo.app.progress import ProgressLine
 from pytest_pmpo.app.project import Project
 from pytest_pmpo.errors import SourceError
 from pytest_pmpo.options import SETTINGS, Given, Option, given
@@ -62,3 +64,15 @@ def chosen_paths(project: Project, named: Iterable[str]) -> tuple[str, ...]:
 def notify(line: str) -> None:
     """Progress in words, on standard error: standard output is for results."""
     print(line, file=sys.stderr, flush=True)
+
+
+def progress() -> ProgressLine | None:
+    """A progress line on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        return None
+    return ProgressLine(lambda line: print(f"\r\x1b[K{line[: width() - 1]}", end="", file=sys.stderr, flush=True))
+
+
+def width() -> int:
+    """Columns of the terminal, 80 where there is none."""
+    return shutil.get_terminal_size().columns

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Repo
+    from tests.conftest import Repo
 
 HEAD = "messages:\n  - role: user\n    content: Is {{message}} spam?\ntestData:\n"
 BAD = "prompts/bad.prompt.yml"

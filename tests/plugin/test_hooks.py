@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Repo
+    from tests.conftest import Repo
 
 FORMAT = '''
 import hashlib

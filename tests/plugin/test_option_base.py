@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Repo
+    from tests.conftest import Repo
 
 
 def test_a_tag_is_the_base_that_was_asked_for(repo: Repo, workers: tuple[str, ...]):

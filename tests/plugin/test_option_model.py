@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Repo
+    from tests.conftest import Repo
 
 
 def test_each_model_has_an_item_of_its_own(repo: Repo):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Repo
+    from tests.conftest import Repo
 
 
 def test_json_holds_every_verdict_and_what_could_not_be_judged(repo: Repo, workers: tuple[str, ...]):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Repo
+    from tests.conftest import Repo
 
 
 def test_every_prompt_is_saved_by_whoever_sees_all_results(repo: Repo, workers: tuple[str, ...]):

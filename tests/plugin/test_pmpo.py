@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Repo
+    from tests.conftest import Repo
 
 UNIT = "tests/test_unit.py::test_unit"
 GREETING = "prompts/greeting.md::pmpo[fake]"

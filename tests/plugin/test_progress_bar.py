@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Repo
+    from tests.conftest import Repo
 
 # every score counts as slow
 IMPATIENT = "import pytest_pmpo.app.progress as p\np.QUIET_SECONDS = p.EVERY_SECONDS = 0.0\n"

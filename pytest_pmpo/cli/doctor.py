@@ -1,0 +1,43 @@
+"""``pmpo doctor``: what is installed, which models are here, the cache, the base; ``--noise`` measures the floor."""
+
+from __future__ import annotations
+
+import argparse
+
+from pytest_pmpo.app.check import Checker
+from pytest_pmpo.app.doctor import describe, measure_noise
+from pytest_pmpo.app.noise import Noise
+from pytest_pmpo.app.project import Task
+from pytest_pmpo.cli import OK
+from pytest_pmpo.cli.common import add_options, notify, open_project, progress
+from pytest_pmpo.errors import PmpoError
+from pytest_pmpo.options import SETTINGS
+from pytest_pmpo.report.text import visible_characters
+
+_PROMPTS = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to measure, and the options of the settings."""
+    parser.add_argument("--noise", action="store_true", help="score the same fixtures in several packings")
+    parser.add_argument(
+        "--prompts", type=int, default=_PROMPTS, metavar="N", help=f"measure with up to N prompts (default {_PROMPTS})"
+    )
+    add_options(parser, (option for option in SETTINGS if option.setting in ("base", "models", "device", "dtype")))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what there is. Finding something broken is no failure of this command: it was asked to look."""
+    checker = Checker(open_project(arguments), notify=notify, progress=progress())
+    for line in describe(checker):
+        print(visible_characters(line))
+    if arguments.noise:
+        for task, noise in measure_noise(checker, arguments.prompts):
+            print(visible_characters(f"noise of {task.label} [{task.model_name}]: {_shown(checker, task, noise)}"))
+    return OK
+
+
+def _shown(checker: Checker, task: Task, noise: Noise | PmpoError) -> str:
+    if isinstance(noise, PmpoError):
+        return f"not measured: {noise}"
+    return f"mean {noise.mean:.2e}, fixture {noise.fixture:.2e} {checker.metric(task).info.unit}"
