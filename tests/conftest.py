@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +134,20 @@ class Repo:
         return run
 
 
+_KEPT = (
+    *("yaml", "numpy", "scipy.stats", "git", "pathspec", "jinja2", "pydantic", "rich.cells"),
+    *("pytest_pmpo.plugin.gate", "pytest_pmpo.app.builtin", "pytest_pmpo.prompts.formats.registry"),
+)
+"""pytester forgets what is imported while it is there; extension modules (yaml's, numpy's) do not survive a second
+import, and the others would cost every run their time."""
+
+
 @pytest.fixture
-def repo(pytester: pytest.Pytester, clean_environment: Path) -> Repo:
-    """The repository, on branch main, clean."""
-    made = Repo(pytester)
+def repo(clean_environment: Path, request: pytest.FixtureRequest) -> Repo:
+    """The repository, on branch main, clean; the working directory."""
+    for name in _KEPT:
+        import_module(name)
+    made = Repo(request.getfixturevalue("pytester"))
     made.write("pyproject.toml", SETTINGS)
     made.write("pytest.ini", "[pytest]\ntestpaths = tests\n")
     made.write("prompts/spam.prompt.yml", SPAM)

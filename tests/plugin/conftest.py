@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from importlib import metadata
 
-import git  # noqa: F401
-import numpy as np  # noqa: F401
-import pathspec  # noqa: F401
 import pytest
-import scipy.stats  # noqa: F401
-
-# pytester forgets what a run in this process imports; extension modules (yaml's) do not survive a second import
-import pytest_pmpo.app.builtin
-import pytest_pmpo.gate.statistics
-import pytest_pmpo.plugin.gate
-import pytest_pmpo.prompts.formats.registry
-import pytest_pmpo.prompts.rowmodel
-import pytest_pmpo.scoring.backends.fake  # noqa: F401
 
 
 @pytest.fixture(scope="session", autouse=True)

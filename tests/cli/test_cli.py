@@ -1,0 +1,268 @@
+"""The ``pmpo`` command: subcommands, exit codes, messages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_pmpo.cli import COMMANDS, main
+
+if TYPE_CHECKING:
+    from tests.conftest import Repo
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def pmpo(repo: Repo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Run ``pmpo`` in the repository, in this process."""
+    monkeypatch.chdir(repo.path)
+
+    def run(*arguments: str) -> Done:
+        capsys.readouterr()
+        try:
+            code = main(arguments)
+        except SystemExit as stopped:  # argparse's own way out
+            code = int(stopped.code or 0)
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return run
+
+
+def test_check_of_an_unchanged_tree_is_0(pmpo):
+    """One line per prompt, one for the run."""
+    done = pmpo("check")
+    assert done.code == 0
+    assert "prompts/spam.prompt.yml [fake] unchanged: " in done.out
+    assert "pmpo: 2 verdicts: 2 unchanged" in done.out
+
+
+def test_check_of_a_worsened_prompt_is_1_with_its_table(repo: Repo, pmpo):
+    """The same table as in pytest."""
+    repo.worsen()
+    done = pmpo("check")
+    assert done.code == 1
+    assert "REGRESSED  prompts/spam.prompt.yml under fake" in done.out
+
+
+def test_check_of_a_broken_prompt_is_2_and_judges_the_others(repo: Repo, pmpo):
+    """What could not be judged is worse than what got worse."""
+    repo.worsen()
+    repo.write("prompts/bad.prompt.yml", "messages: [")
+    done = pmpo("check")
+    assert done.code == 2
+    assert "error: prompts/bad.prompt.yml:1: " in done.out
+    assert "REGRESSED" in done.out
+
+
+def test_check_takes_files_and_folders(pmpo):
+    """A folder stands for the configured prompts in it."""
+    assert "spam" not in pmpo("check", "prompts/greeting.md").out
+    assert "pmpo: 2 verdicts" in pmpo("check", "prompts").out
+    missing = pmpo("check", "prompts/none.md")
+    assert (missing.code, missing.err) == (2, "pmpo: there is no file prompts/none.md\n")
+    assert pmpo("check", "tests").code == 2
+
+
+def test_check_q_prints_failures_and_the_count(repo: Repo, pmpo):
+    """For logs."""
+    assert pmpo("check", "-q").out == "pmpo: 2 verdicts: 2 unchanged\n"
+    repo.worsen()
+    assert "REGRESSED" in pmpo("check", "-q").out
+
+
+def test_check_writes_reports_and_a_baseline(repo: Repo, pmpo):
+    """The plugin's outputs, without its prefix."""
+    done = pmpo("check", "--json", "out.json", "--html", "out.html", "--save-baseline", "numbers.json")
+    assert done.code == 0
+    assert len(repo.json()["entries"]) == 2
+    assert (repo.path / "out.html").exists()
+    repo.worsen()
+    repo.commit()
+    assert pmpo("check").code == 0
+    assert pmpo("check", "--base", "numbers.json").code == 1
+    assert pmpo("check", "--save-baseline", "x.json", "prompts/spam.prompt.yml").code == 2
+
+
+def test_settings_mistakes_name_the_option_or_the_line(repo: Repo, pmpo):
+    """Without the plugin's prefix."""
+    assert (
+        pmpo("check", "--tolerance", "-1").err == "pmpo: --tolerance should be greater than or equal to 0, not -1.0\n"
+    )
+    repo.settings("tolerence = 1\n")
+    done = pmpo("check")
+    assert done.code == 2
+    assert "pyproject.toml:3: unknown setting 'tolerence'" in done.err
+
+
+def test_check_show_config_prints_origins(pmpo):
+    """As the plugin's option."""
+    assert 'models = ["fake"]  (pyproject.toml:2)' in pmpo("check", "--show-config").out
+
+
+def test_report_makes_other_reports_from_json(repo: Repo, pmpo):
+    """What one job computed, another renders; to a file or to standard output."""
+    repo.worsen()
+    pmpo("check", "--json", "out.json")
+    printed = pmpo("report", "out.json", "--format", "markdown")
+    assert printed.code == 0
+    assert "prompts/spam.prompt.yml" in printed.out
+    assert pmpo("report", "out.json", "--sarif", "out.sarif").code == 0
+    assert json.loads((repo.path / "out.sarif").read_text())["runs"]
+
+
+def test_report_refuses_what_is_no_result(repo: Repo, pmpo):
+    """Missing file, other file, no format asked for."""
+    assert pmpo("report", "none.json", "--format", "json").code == 2
+    assert pmpo("report", "pyproject.toml", "--format", "json").code == 2
+    pmpo("check", "--json", "out.json")
+    assert "no report asked for" in pmpo("report", "out.json").err
+    assert "unknown reporter 'jsn'" in pmpo("report", "out.json", "--format", "jsn").err
+
+
+def test_lint_finds_mistakes_without_a_model(repo: Repo, pmpo):
+    """``path:line: severity: message [rule]``; errors are 1, warnings only with ``--strict``."""
+    assert pmpo("lint").code == 0
+    repo.edit("prompts/greeting.fixtures.yaml", "{name: Ada}", "{name: Ada, mood: fine}")
+    done = pmpo("lint")
+    assert (done.code, "[unused-variable]" in done.out) == (0, True)
+    assert pmpo("lint", "--strict").code == 1
+    assert pmpo("lint", "--strict", "--ignore", "unused-variable").code == 0
+    repo.write("prompts/bad.prompt.yml", "messages: [")
+    repo.edit("prompts/greeting.md", "{{ name }}", "{{ nmae }}")
+    done = pmpo("lint")
+    assert done.code == 1
+    assert "prompts/bad.prompt.yml:1: error: " in done.out
+    assert "[placeholder-lost]" in done.out
+    assert pmpo("lint", "--ignore", "no-such-rule").code == 2
+
+
+def test_lint_goes_on_without_a_base(repo: Repo, pmpo):
+    """A shallow clone can be linted; a note says what was left out."""
+    done = pmpo("lint", "--base", "nowhere")
+    assert done.code == 0
+    assert "note: not compared with the base: there is no commit 'nowhere'" in done.out
+
+
+def test_lint_lists_its_rules(pmpo):
+    """For ``--ignore``."""
+    assert "duplicate-fixture" in pmpo("lint", "--rules").out
+
+
+def test_rank_orders_variants_by_their_loss_on_the_same_fixtures(repo: Repo, pmpo):
+    """Best first, each of the others with its distance and interval."""
+    repo.write("prompts/ask.a.md", "Sort {{ t }}\n")
+    repo.write("prompts/ask.b.md", "Sort {{ t }} into spam or ham, spam or ham, spam, ham\n")
+    rows = "".join(f"- {{vars: {{t: message {i}}}, expected: {'spam' if i % 2 else 'ham'}}}\n" for i in range(8))
+    repo.write("prompts/ask.fixtures.yaml", rows)
+    done = pmpo("rank")
+    assert done.code == 0
+    places = [line.split()[:2] for line in done.out.splitlines() if line.strip().startswith(("1 ", "2 "))]
+    assert places == [["1", "prompts/ask.b.md"], ["2", "prompts/ask.a.md"]]
+    assert "8 fixtures under fake: cross-entropy in nats/token, lower is better" in done.out
+
+
+def test_rank_needs_variants(pmpo):
+    """Nothing to rank is said, not printed as an empty table."""
+    done = pmpo("rank")
+    assert (done.code, "no two prompts with the same fixtures" in done.err) == (2, True)
+
+
+def test_doctor_shows_versions_prompts_models_cache_and_base(repo: Repo, pmpo):
+    """Broken things are shown, and are no failure of looking."""
+    repo.write("prompts/bad.prompt.yml", "messages: [")
+    done = pmpo("doctor", "--model", "fake", "--model", "./none")
+    assert done.code == 0
+    for part in ("pytest-pmpo 0.", "base: ", "prompts: 2 files, 4 verdicts, 1 broken", "model fake@1", "cache: "):
+        assert part in done.out
+    assert "model " in done.out
+    assert "there is no model directory" in done.out
+
+
+def test_doctor_measures_the_noise_and_the_gate_uses_it(repo: Repo, pmpo, clean_environment):
+    """The fake model's numbers do not depend on their company, so the floor is rounding; a larger one is obeyed."""
+    done = pmpo("doctor", "--noise")
+    assert done.code == 0
+    assert "noise of prompts/spam.prompt.yml [fake]: mean " in done.out
+    [file] = (clean_environment / "noise").iterdir()
+    assert json.loads(file.read_text())["cross-entropy"] < 1e-12
+    file.write_text(json.dumps({"cross-entropy": 5.0}))
+    repo.worsen()
+    assert pmpo("check", "--json", "out.json").code == 0
+    entry = next(entry for entry in repo.json()["entries"] if "spam" in entry["path"])
+    assert entry["verdict"]["policy"]["noise_floor"] == 5.0
+
+
+def test_fetch_names_every_model_the_settings_use(repo: Repo, pmpo):
+    """Overrides included; a model that cannot be had is 2."""
+    assert pmpo("fetch").out == "fake@1\n"
+    repo.settings('[[tool.pmpo.override]]\npaths = ["prompts/*.md"]\nmodels = ["./none"]\n')
+    done = pmpo("fetch")
+    assert (done.code, "there is no model directory" in done.err) == (2, True)
+
+
+def test_an_internal_error_is_one_line_and_debug_shows_the_traceback(repo: Repo, pmpo):
+    """A bug is told as one, with how to see more."""
+    import pytest_pmpo.cli.fetch as fetch
+
+    def broken(arguments):
+        raise ZeroDivisionError("a bug")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetch, "run", broken)
+        done = pmpo("fetch")
+        assert (done.code, done.err.splitlines()) == (
+            2,
+            ["pmpo: internal error: ZeroDivisionError: a bug", "  hint: --debug shows where"],
+        )
+        assert "Traceback" in pmpo("fetch", "--debug").err
+
+
+def test_ctrl_c_is_130(pmpo):
+    """As shells have it; no traceback."""
+    import pytest_pmpo.cli.fetch as fetch
+
+    def stopped(arguments):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetch, "run", stopped)
+        assert pmpo("fetch") == Done(130, "", "")
+
+
+def test_usage_is_argparse_s(pmpo):
+    """Help, version, unknown commands."""
+    assert pmpo("--version").out.startswith("pytest-pmpo ")
+    assert all(command.name in pmpo("--help").out for command in COMMANDS)
+    assert pmpo("frobnicate").code == 2
+    assert pmpo().code == 2
+
+
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+def test_every_command_has_help(pmpo, command: str):
+    """Without importing a framework."""
+    assert pmpo(command, "--help").code == 0
+
+
+def test_help_loads_no_framework(repo: Repo):
+    """A command's module is imported when it is called, a framework when a model is opened."""
+    code = (
+        "import sys\nfrom pytest_pmpo.cli import main\n"
+        "assert main(['check', '-q']) == 0\n"
+        "assert not {'torch', 'transformers', 'scipy', 'pytest'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=repo.path, check=True)
