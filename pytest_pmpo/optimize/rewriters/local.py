@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from pytest_pmpo.errors import PmpoError, RewriterError
+from pytest_pmpo.optimize.rewriters import sampling
 from pytest_pmpo.optimize.rewriters.base import Reply
 from pytest_pmpo.prompts.model import Turn
 from pytest_pmpo.scoring.backends.base import Backend, Generator, SamplingSettings
@@ -46,15 +47,23 @@ class LocalWriter:
         Raises:
             RewriterError: if the model cannot generate, or fails.
         """
-        backend = self.open_backend()
-        if not hasattr(backend, "generate"):
+        try:
+            yield from self._rows(self.open_backend(), conversations, settings, samples)
+        except RewriterError:
+            raise
+        except (PmpoError, RuntimeError) as error:
+            raise RewriterError(f"the local model failed while writing: {error}") from error
+
+    def _rows(
+        self, backend: Backend, conversations: Sequence[Sequence[Turn]], settings: SamplingSettings, samples: int
+    ) -> Iterator[tuple[Reply, ...]]:
+        if hasattr(backend, "generate"):
+            for row in cast(Generator, backend).generate(conversations, settings, samples=samples):
+                yield tuple(Reply(g.text, len(g.tokens), g.finished) for g in row)
+        elif hasattr(backend, "model"):
+            yield from sampling.sample(cast(sampling.Opened, backend), conversations, settings, samples)
+        else:
             raise RewriterError(
                 f"this model cannot write: {backend.description}",
                 hint='use the rewriter "structural", or "openai:MODEL" with a server',
             )
-        try:
-            rows = cast(Generator, backend).generate(conversations, settings, samples=samples)
-        except (PmpoError, RuntimeError) as error:
-            raise RewriterError(f"the local model failed while writing: {error}") from error
-        for row in rows:
-            yield tuple(Reply(g.text, len(g.tokens), g.finished) for g in row)

@@ -1,0 +1,89 @@
+"""A real model improves a prompt on real fixtures, and git takes the patch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytest_pmpo.errors import ModelError
+from pytest_pmpo.optimize.budget import Budget
+from pytest_pmpo.optimize.handover import HandOver, hand_over
+from pytest_pmpo.optimize.loop import OptimizeRequest, run
+from pytest_pmpo.optimize.rewriters.structural import StructuralEdits
+from pytest_pmpo.optimize.strategies.pmpo import Pmpo
+from pytest_pmpo.optimize.study import Tuning
+from pytest_pmpo.prompts.formats.base import READS_NOTHING, ParseContext
+from pytest_pmpo.prompts.formats.text import TextFormat
+from pytest_pmpo.prompts.model import Expected, Fixture, PromptSuite
+from pytest_pmpo.report import optimize_report
+from pytest_pmpo.scoring.metrics.cross_entropy import CrossEntropy
+from pytest_pmpo.scoring.models import DEFAULT, resolve
+from pytest_pmpo.scoring.scorer import Scorer
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "bbh" / "bbh" / "sports_understanding.json"
+
+PROMPT = b"""You are a careful assistant. Decide whether the sentence about sports is plausible.
+
+Think about the player and the sport.
+
+Answer with yes or no only.
+
+Question: {{ input }}
+Answer:
+"""
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def scorer() -> Scorer:
+    pytest.importorskip("transformers")
+    try:
+        model = resolve(DEFAULT, root=Path.cwd())
+    except ModelError as error:
+        pytest.skip(f"the default model is not here: {error.message}")
+    return Scorer(model.fingerprint, lambda: model.open("cpu", "float32"))
+
+
+@pytest.mark.skipif(not DATA.is_file(), reason="the public data is not beside the project")
+def test_a_135m_model_improves_a_prompt_with_structural_edits_alone(scorer: Scorer, tmp_path: Path) -> None:
+    rows = json.loads(DATA.read_text())["examples"][:30]
+    fixtures = tuple(Fixture(f"f{i}", {"input": r["input"]}, Expected(r["target"])) for i, r in enumerate(rows))
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "sports.md").write_bytes(PROMPT)
+    git(work, "init", "-q", "-b", "main")
+    git(work, "config", "user.name", "A Person")
+    git(work, "config", "user.email", "person@example.org")
+    git(work, "add", ".")
+    git(work, "commit", "-q", "-m", "Start")
+    prompt = TextFormat().parse("sports.md", PROMPT, ParseContext(READS_NOTHING.__getitem__))[0].prompt
+    request = OptimizeRequest(
+        PromptSuite(prompt, fixtures),
+        PROMPT,
+        TextFormat(),
+        scorer,
+        CrossEntropy(),
+        DEFAULT,
+        Pmpo(),
+        (StructuralEdits(),),
+        tmp_path / "journals",
+        Budget(rounds=1),
+        tuning=Tuning(edits=5, max_units=3),
+    )
+    result = run(request)
+    assert result.won, result.reason
+    assert result.after.heldout.mean < result.before.heldout.mean
+    assert result.spent.forward_tokens == scorer.tokens_spent
+
+    body = optimize_report.markdown(result)
+    delivered = hand_over(result, work, tmp_path / "pmpo-out", HandOver(branch=True), body=body, environ={})
+    assert delivered.patch is not None
+    git(work, "apply", "--check", str(delivered.patch))
+    assert git(work, "diff", "--name-only", "main", "pmpo/sports") == "sports.md"
+    assert git(work, "status", "--porcelain") == ""
