@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from pytest_pmpo.errors import FormatError, SourceError
-from pytest_pmpo.prompts.formats import frontmatter, handlebars, rawtext, roletags, yamldoc
+from pytest_pmpo.prompts.formats import braces as braces  # makes the engine known
+from pytest_pmpo.prompts.formats import frontmatter, rawtext, roletags, yamldoc
 from pytest_pmpo.prompts.formats.base import ParseContext
 from pytest_pmpo.prompts.formats.chat import empty_prompt
 from pytest_pmpo.prompts.formats.filetext import FileText, decode
@@ -82,7 +83,7 @@ class DotpromptFormat:
         values = {key: document.value(node) for key, node in fields.items()} if document else {}
         stem, _, variant = PurePosixPath(file.path).name.removesuffix(".prompt").partition(".")
         metadata = {key: value for key, value in values.items() if key not in ("name", "variant")}
-        metadata |= {"history_index": turns.history_index, handlebars.OPENS_TAGGED: turns.opens_with_role}
+        metadata |= {"history_index": turns.history_index, roletags.OPENS_TAGGED: turns.opens_with_role}
         return Prompt(
             path=file.path,
             format=self.name,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import re
+from bisect import bisect_left
+from dataclasses import dataclass, field
 
 from pytest_pmpo.errors import FormatError, Location
 from pytest_pmpo.prompts.model import Span
@@ -22,12 +24,17 @@ class FileText:
         data: the file's bytes.
         text: their characters, line ends as they are, without a byte order mark.
         lead: bytes before the first character (3 with a byte order mark).
+        first: number of the first line; more than 1 for a line out of a longer file.
     """
 
     path: str
     data: bytes
     text: str
     lead: int = 0
+    first: int = 1
+    # what was asked last, so that places asked for in order cost the file's length once, not once each
+    _lines: list[int] = field(default_factory=list, compare=False, repr=False)
+    _last: list[int] = field(default_factory=lambda: [0, 0], compare=False, repr=False)
 
     @property
     def digest(self) -> str:
@@ -44,7 +51,10 @@ class FileText:
         """Byte offset in the file of the character at ``index``."""
         if self.text.isascii():
             return self.lead + index
-        return self.lead + len(self.text[:index].encode("utf-8"))
+        at, offset = self._last if self._last[0] <= index else (0, 0)
+        offset += len(self.text[at:index].encode("utf-8"))
+        self._last[:] = index, offset
+        return self.lead + offset
 
     def span(self, start: int, end: int) -> Span:
         """The bytes of the characters ``[start, end)``."""
@@ -52,7 +62,9 @@ class FileText:
 
     def line(self, index: int) -> int:
         """1-based line of the character at ``index``."""
-        return self.text.count("\n", 0, index) + 1
+        if not self._lines:
+            self._lines.extend([-1, *(found.start() for found in re.finditer("\n", self.text))])
+        return self.first + bisect_left(self._lines, index) - 1
 
     def at(self, index: int) -> Location:
         """Location of the character at ``index``."""

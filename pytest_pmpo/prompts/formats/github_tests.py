@@ -22,6 +22,7 @@ from pytest_pmpo.prompts.formats.base import ParseContext
 from pytest_pmpo.prompts.formats.yamldoc import YamlDocument, plain, written
 from pytest_pmpo.prompts.model import Choice, Fixture, Note
 
+_MAX_EVALUATORS = 100
 _SCORABLE = ("equals", "startsWith")
 _STRING_KINDS = (*_SCORABLE, "endsWith", "contains")
 
@@ -106,7 +107,10 @@ def _evaluators(document: YamlDocument, node: yaml.Node | None) -> list[Evaluato
     if node is None or _is_nothing(node):
         return []
     found = []
-    for number, item in enumerate(document.items(node, "evaluators"), 1):
+    items = document.items(node, "evaluators")
+    if len(items) > _MAX_EVALUATORS:
+        raise document.error(f"more than {_MAX_EVALUATORS} evaluators", node)
+    for number, item in enumerate(items, 1):
         fields = document.fields(item)
         name = written(fields.get("name")) or f"#{number}"
         found.append(_evaluator(document, name, item, fields))

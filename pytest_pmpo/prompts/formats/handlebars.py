@@ -17,17 +17,14 @@ from functools import lru_cache
 from typing import Any
 
 from pytest_pmpo.prompts.budget import LimitError, bounded, pay, weight
-from pytest_pmpo.prompts.engines import ENGINES, MAX_OUTPUT, Template
+from pytest_pmpo.prompts.engines import MAX_OUTPUT, Template
+from pytest_pmpo.prompts.formats.bracetags import tags
+from pytest_pmpo.prompts.formats.roletags import OPENS_TAGGED
 
 MAX_DEPTH = 50
 """Levels of blocks and partials; each takes a handful of Python frames."""
-OPENS_TAGGED = "opens_with_role"
-"""``Prompt.metadata`` key: the first message stands behind a role tag."""
-
 _GUARD = "{{pmpo_guard}}"  # prints nothing, but stands where a role tag stood: the tag's line is not blank
-_TAG = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-_COMMENT = re.compile(r"\{\{~?!--.*?--~?\}\}|\{\{~?!.*?\}\}", re.DOTALL)
-_PARTIAL = re.compile(r"\{\{~?#?>\s*([^\s}~]+)")
+_PARTIAL = re.compile(r"#?>\s*(\S+)")
 _RAW = re.compile(r"\{\{\{\s*([^{}]+?)\s*\}\}\}|\{\{&\s*([^{}]+?)\s*\}\}")
 _MAX_INDENT = 16
 
@@ -107,21 +104,26 @@ def _measure(text: str, partials: Mapping[str, str]) -> tuple[int, int]:
     known: dict[str, tuple[int, int]] = {}
 
     def measure(source: str, above: tuple[str, ...]) -> tuple[int, int]:
-        bare = _COMMENT.sub("", source)
-        if "{{#*inline" in bare:
-            raise LimitError("inline partials are not supported")
-        size, prints = len(bare), len(_TAG.findall(bare))
-        for found in _PARTIAL.finditer(bare):
+        size, prints, newline = len(source), 0, 0
+        for tag in tags(source):
+            if tag.kind == "comment":
+                continue
+            prints += 1
+            if tag.inner.startswith("#*inline"):
+                raise LimitError("inline partials are not supported")
+            newline = max(newline, source.rfind("\n", newline, tag.start) + 1)
+            found = _PARTIAL.match(tag.inner)
+            if found is None:
+                continue
             name = found[1].strip("\"'")
             if name in above:
                 raise LimitError(f"the partial {name!r} includes itself")
             if name in partials and name not in known:
                 known[name] = measure(partials[name], (*above, name))
-            more, tags = known.get(name, (0, 0))
+            more, inner_prints = known.get(name, (0, 0))
             # an indented partial indents every line it prints
-            indent = bare[bare.rfind("\n", 0, found.start()) + 1 : found.start()]
-            size += more * (1 + len(indent)) if indent.isspace() else more
-            prints += tags
+            indent = tag.start - newline if source[newline : tag.start].isspace() else 0
+            size, prints = size + more * (1 + indent), prints + inner_prints
             if size > MAX_OUTPUT:
                 raise LimitError("the partials unfold to more text than a prompt can need")
         return size, prints
@@ -239,7 +241,3 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_escaped(item) for item in value]
     return value
-
-
-ENGINES.setdefault("handlebars", render_handlebars)
-ENGINES.setdefault("mustache", render_mustache)

@@ -21,13 +21,13 @@ _STRINGS = json.JSONDecoder(strict=False)
 _STR = "tag:yaml.org,2002:str"
 
 
-def compose_json(file: FileText, start: int = 0) -> YamlDocument:
-    """The JSON text that begins at ``file.text[start]`` and takes up the rest of the file.
+def compose_json(file: FileText) -> YamlDocument:
+    """The JSON text that a file holds.
 
     Raises:
         FormatError: it does not parse, nests too deeply, or holds half of a surrogate pair.
     """
-    reader = _Reader(file, start)
+    reader = _Reader(file)
     root = reader.value(0)
     reader.space()
     if reader.at < len(file.text):
@@ -36,8 +36,8 @@ def compose_json(file: FileText, start: int = 0) -> YamlDocument:
 
 
 class _Reader:
-    def __init__(self, file: FileText, start: int) -> None:
-        self.file, self.text, self.at, self.values = file, file.text, start, 0
+    def __init__(self, file: FileText) -> None:
+        self.file, self.text, self.at, self.values = file, file.text, 0, 0
 
     def fail(self, what: str, at: int | None = None) -> NoReturn:
         where = self.file.at(min(self.at if at is None else at, len(self.text)))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from pytest_pmpo.prompts.formats import braces as braces  # makes the engine known
 from pytest_pmpo.prompts.formats import yamledit
 from pytest_pmpo.prompts.formats.base import ParseContext
 from pytest_pmpo.prompts.formats.chat import empty_prompt

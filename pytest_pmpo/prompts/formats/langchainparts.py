@@ -27,6 +27,7 @@ _CLASSES: Mapping[str, str] = {
 }
 _TURNS: Mapping[str, Role] = {"System": "system", "Human": "user", "AI": "assistant"}
 _MAX_EXAMPLES = 1000
+_MAX_EXAMPLE_TEXT = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,9 @@ def _examples(
     items = home.items(examples, "examples") if examples is not None else []
     if len(items) > _MAX_EXAMPLES:
         raise home.error(f"more than {_MAX_EXAMPLES} examples", examples)
+    if template.engine == "jinja2":
+        raise document.error("an example template in Jinja is refused, as LangChain does", node)
+    total = 0
     prompt = Prompt(document.file.path, "langchain", template.engine, (Message("user", template.segments),), "")
     for number, item in enumerate(items, 1):
         values = home.value(item)
@@ -157,6 +161,9 @@ def _examples(
             (turn,) = render(prompt, Fixture(str(number), values, Expected("")))
         except TemplateError as error:
             raise home.error(f"example {number} does not fit its template: {error.message}", item) from error
+        total += len(turn.content)
+        if total > _MAX_EXAMPLE_TEXT:
+            raise home.error(f"the examples make more than {_MAX_EXAMPLE_TEXT:,} characters", item)
         yield turn.content
 
 

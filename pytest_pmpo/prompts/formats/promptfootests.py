@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -37,12 +38,11 @@ class Cases:
 @dataclass(slots=True)
 class _Reader:
     context: ParseContext
-    notes: list[Note] = field(default_factory=list)
+    notes: dict[str, Note] = field(default_factory=dict)
 
     def note(self, message: str, document: YamlDocument, node: yaml.Node) -> None:
-        note = Note(message, document.file.at(document.start(node)))
-        if note not in self.notes:
-            self.notes.append(note)
+        """Keep a note; what is said again is kept once, at its first place."""
+        self.notes.setdefault(message, Note(message, document.file.at(document.start(node))))
 
 
 def read_cases(document: YamlDocument, fields: Mapping[str, yaml.Node], context: ParseContext) -> Cases:
@@ -53,13 +53,13 @@ def read_cases(document: YamlDocument, fields: Mapping[str, yaml.Node], context:
     """
     reader = _Reader(context)
     default, around = _default(reader, document, fields.get("defaultTest"))
-    folded = [*_tests(reader, document, fields.get("tests")), *_scenarios(reader, document, fields.get("scenarios"))]
+    folded = chain(_tests(reader, document, fields.get("tests")), _scenarios(reader, document, fields.get("scenarios")))
     cases: list[Case] = []
-    for case in folded:
+    for number, case in enumerate(folded):
         cases.extend(case.over(default).unfold())
-        if len(cases) > MAX_CASES:
+        if max(number, len(cases)) > MAX_CASES:
             raise FormatError(f"the tests unfold to more than {MAX_CASES} cases", location=case.location)
-    return Cases(tuple(cases), tuple(reader.notes), around.get("prefix", ""), around.get("suffix", ""))
+    return Cases(tuple(cases), tuple(reader.notes.values()), around.get("prefix", ""), around.get("suffix", ""))
 
 
 def _default(reader: _Reader, document: YamlDocument, node: yaml.Node | None) -> tuple[Case, dict[str, str]]:
@@ -135,12 +135,10 @@ def _file_tests(reader: _Reader, document: YamlDocument, node: yaml.Node, path: 
 
 
 def _jsonl_tests(reader: _Reader, file: FileText) -> Iterator[Case]:
-    start = 0
-    for line in file.text.splitlines(keepends=True):
+    for number, line in enumerate(file.text.split("\n"), 1):
         if line.strip():
-            inner = compose_json(FileText(file.path, file.data, file.text[: start + len(line)], file.lead), start)
+            inner = compose_json(FileText(file.path, b"", line, first=number))
             yield from _tests(reader, inner, inner.root)
-        start += len(line)
 
 
 def _case(reader: _Reader, document: YamlDocument, node: yaml.Node, *, default: bool = False) -> Case | None:

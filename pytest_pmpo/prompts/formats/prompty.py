@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from pytest_pmpo.errors import FormatError
+from pytest_pmpo.prompts.formats import braces as braces  # makes the engine known
 from pytest_pmpo.prompts.formats import frontmatter, rawtext, rolelines, yamldoc
 from pytest_pmpo.prompts.formats.base import ParseContext
 from pytest_pmpo.prompts.formats.chat import empty_prompt
@@ -28,7 +29,7 @@ from pytest_pmpo.prompts.formats.yamldoc import YamlDocument
 from pytest_pmpo.prompts.model import Engine, Message, Note, Prompt, PromptSuite, Segment
 
 _ENGINES: Mapping[str, Engine] = {"jinja2": "jinja2", "mustache": "mustache", "nop": "none"}
-_V1_IMAGE = re.compile(r"!\[[^\]\n]*\]\([^)\n]*\)")
+_V1_IMAGE = re.compile(r"!\[[^\]\n]{0,300}\]\([^)\n]{0,2000}\)")
 _REFUSED_APIS = ("embedding", "image", "audio", "speech")
 
 
@@ -148,14 +149,10 @@ def _metadata(metadata: Mapping[str, Any], generation: int, turns: rolelines.Tur
 
 
 def _notes(file: FileText, metadata: Mapping[str, Any], turns: rolelines.Turns) -> tuple[Note, ...]:
-    notes = [
-        Note("a role line made by the template opens no turn: it stays text", file.at(_start_of(file, line)))
-        for line in turns.templated_roles
-    ]
+    notes = []
+    if turns.templated_role is not None:
+        what = "a role line made by the template opens no turn: it stays text"
+        notes.append(Note(what, file.at(turns.templated_role)))
     if "base" in metadata:
         notes.append(Note("base: is not followed", file.at(0)))
     return tuple(notes)
-
-
-def _start_of(file: FileText, line: int) -> int:
-    return len("".join(file.text.splitlines(keepends=True)[: line - 1]))

@@ -17,7 +17,6 @@ from pytest_pmpo.prompts.model import Message
 _V1 = ("assistant", "function", "system", "user", "tools")
 _V2 = ("assistant", "developer", "system", "tool", "user")
 _ATTRIBUTES = r"(?:\[[^\]\n]*\])?"
-_THREAD = re.compile(r"^[ \t]*!\[thread\].*$", re.MULTILINE)
 _BLOCK = re.compile(r"\{%[-+]?\s*(end)?(if|for)\b[^%]*%\}")
 _TEMPLATED_ROLE = re.compile(r"^[ \t]*\{\{[^{}]*\}\}[ \t]*:[ \t]*$", re.MULTILINE)
 
@@ -29,12 +28,12 @@ class Turns:
     Attributes:
         messages: in order.
         history_index: index of the turn before which earlier turns of a conversation go, where the file says so.
-        templated_roles: 1-based lines on which a template would make up a role.
+        templated_role: index in the file of the first line on which a template would make up a role.
     """
 
     messages: tuple[Message, ...]
     history_index: int | None = None
-    templated_roles: tuple[int, ...] = ()
+    templated_role: int | None = None
 
 
 def split(file: FileText, body: int, generation: int, threads: tuple[str, ...] = ()) -> Turns:
@@ -50,7 +49,7 @@ def split(file: FileText, body: int, generation: int, threads: tuple[str, ...] =
         FormatError: a Jinja block opens in one turn and closes in another.
     """
     names = _V1 if generation == 1 else _V2
-    role_line = rf"[ \t]*#?[ \t]*({'|'.join(names)}){_ATTRIBUTES}[ \t]*:[ \t]*"
+    role_line = rf"[ \t]*(?:#[ \t]*)?({'|'.join(names)}){_ATTRIBUTES}[ \t]*:[ \t]*"
     marks = ["!\\[thread\\].*", *(rf"\{{\{{\s*{re.escape(name)}\s*\}}\}}" for name in threads)]
     line = re.compile(rf"^(?:{role_line}|[ \t]*(?:{'|'.join(marks)})[ \t]*)(?:\r?\n|\Z)", re.MULTILINE | re.IGNORECASE)
     messages: list[Message] = []
@@ -68,8 +67,8 @@ def split(file: FileText, body: int, generation: int, threads: tuple[str, ...] =
             role, opened = found[1].lower(), True
         start = found.end()
     _check_blocks(file, messages)
-    templated = tuple(file.line(m.start()) for m in _TEMPLATED_ROLE.finditer(file.text, body))
-    return Turns(tuple(messages), history, templated)
+    templated = _TEMPLATED_ROLE.search(file.text, body)
+    return Turns(tuple(messages), history, None if templated is None else templated.start())
 
 
 def _message(file: FileText, role: str, start: int, end: int) -> Message:

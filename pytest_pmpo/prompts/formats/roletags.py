@@ -14,19 +14,19 @@ from typing import Literal
 
 from pytest_pmpo.errors import FormatError
 from pytest_pmpo.prompts.formats import rawtext
+from pytest_pmpo.prompts.formats.bracetags import Tag, tags
 from pytest_pmpo.prompts.formats.chat import ROLES
 from pytest_pmpo.prompts.formats.filetext import FileText
 from pytest_pmpo.prompts.model import Message, Note, Role, Segment
 
-_TOKEN = re.compile(
-    r"\\\{\{|\{\{~?!--.*?--~?\}\}|\{\{\{\{(?P<raw>[^/\s}]+)[^}]*\}\}\}\}.*?\{\{\{\{/(?P=raw)\}\}\}\}"
-    r"|\{\{\{.*?\}\}\}|\{\{.*?\}\}",
-    re.DOTALL,
-)
 _ROLE = re.compile(r"(#?)role\b\s*(?:\"([^\"]*)\"|'([^']*)')?")
-_COMMENT = re.compile(r"\{\{~?!--.*?--~?\}\}|\{\{~?!.*?\}\}", re.DOTALL)
-_PARTIAL = re.compile(r">\s*[\"']?([\w./-]+)[\"']?\s*(.*)\Z", re.DOTALL)
-_OPENS = re.compile(r"\{\{~?#?\s*(?:role|history)\b")
+_PARTIAL = re.compile(r"#?>\s*[\"']?([\w./-]+)[\"']?\s*(.*)\Z", re.DOTALL)
+_BLANK = re.compile(r"\s*")
+_LINE_END = re.compile(r"[ \t]*(?:\r?\n|\Z)")
+_MAX_TURNS = 10_000
+
+OPENS_TAGGED = "opens_with_role"
+"""``Prompt.metadata`` key: the first message stands behind a role tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,41 +61,72 @@ def split(file: FileText, start: int, end: int, partials: Mapping[str, FileText]
     """The turns of ``file.text[start:end]``.
 
     Raises:
-        FormatError: a turn opens inside a block, its role is computed or unknown, or the prompt shows media.
+        FormatError: a turn opens inside a block, its role is computed or unknown, there are turns without end, or the
+            prompt shows media.
     """
-    messages: list[Message] = []
-    notes: list[Note] = []
-    role: Role = "user"
-    pieces: list[_Event] = []
-    history: int | None = None
-    tagged = seen_text = False
+    collected = _Turns(file)
+    for number, event in enumerate(_Reader(partials).events(file, start, end)):
+        if number > _MAX_TURNS:
+            raise FormatError(f"the template opens more than {_MAX_TURNS} turns", location=event.file.at(event.start))
+        collected.take(event)
+    return collected.result()
 
-    def close() -> None:
-        if any(_COMMENT.sub("", piece.file.text[piece.start : piece.end]).strip() for piece in pieces):
-            messages.append(_message(file, role, pieces))
-            if role == "assistant" and history == len(messages) - 1:
-                notes.append(Note("text behind {{history}} is a turn of the model", file.at(pieces[0].start)))
-        pieces.clear()
 
-    for event in _events(file, start, end, partials):
+class _Turns:
+    """Turns in the making."""
+
+    def __init__(self, file: FileText) -> None:
+        self.file = file
+        self.messages: list[Message] = []
+        self.notes: list[Note] = []
+        self.pieces: list[_Event] = []
+        self.role: Role = "user"
+        self.history: int | None = None
+        self.tagged = self.seen_text = False
+
+    def take(self, event: _Event) -> None:
+        """The next text or tag."""
+        where = event.file.at(event.start)
         if event.kind == "text":
-            seen_text = seen_text or bool(event.file.text[event.start : event.end].strip())
-            pieces.append(event)
-            continue
-        if event.kind == "section":
-            notes.append(Note("{{section}} stands for nothing here", event.file.at(event.start)))
-            continue
-        close()
-        tagged = tagged or not seen_text
-        role = "assistant" if event.kind == "history" else event.role
-        if event.kind == "history":
-            history = len(messages)
-        elif event.kind == "block":
-            note = "dotprompt drops the text inside {{#role}}…{{/role}}; it is read as a turn here"
-            notes.append(Note(note, event.file.at(event.start)))
-    close()
-    place = history if history is not None else len(messages) - int(bool(messages) and messages[-1].role == "user")
-    return Turns(tuple(messages), place, tagged, tuple(notes))
+            self.seen_text = self.seen_text or not _is_blank(event)
+            self.pieces.append(event)
+        elif event.kind == "section":
+            self.notes.append(Note("{{section}} stands for nothing here", where))
+        else:
+            self.close()
+            self.tagged = self.tagged or not self.seen_text
+            self.role = "assistant" if event.kind == "history" else event.role
+            if event.kind == "history":
+                self.history = len(self.messages)
+            elif event.kind == "block":
+                note = "dotprompt drops the text inside {{#role}}…{{/role}}; it is read as a turn here"
+                self.notes.append(Note(note, where))
+
+    def close(self) -> None:
+        """Keep the open turn, unless it holds nothing but white space and comments."""
+        if not all(map(_is_blank, self.pieces)):
+            if self.role == "assistant" and self.history == len(self.messages):
+                where = self.file.at(self.pieces[0].start)
+                self.notes.append(Note("text behind {{history}} is a turn of the model", where))
+            self.messages.append(_message(self.file, self.role, self.pieces))
+        self.pieces = []
+
+    def result(self) -> Turns:
+        """All turns. Earlier ones go where the history tag is, else before a last turn of the user, else behind."""
+        self.close()
+        count = len(self.messages)
+        ends_with_user = bool(self.messages) and self.messages[-1].role == "user"
+        place = self.history if self.history is not None else count - int(ends_with_user)
+        return Turns(tuple(self.messages), place, self.tagged, tuple(self.notes))
+
+
+def _is_blank(event: _Event) -> bool:
+    text, at = event.file.text, event.start
+    for tag in tags(text, event.start, event.end):
+        if tag.kind != "comment" or text[at : tag.start].strip():
+            return False
+        at = tag.end
+    return not text[at : event.end].strip()
 
 
 def _message(own: FileText, role: Role, pieces: list[_Event]) -> Message:
@@ -121,103 +152,98 @@ def _segment(own: FileText, file: FileText, start: int, end: int, *, core: bool)
     return replace(segment, editable=False, path=file.path)
 
 
-def _events(
-    file: FileText, start: int, end: int, partials: Mapping[str, FileText], above: tuple[str, ...] = ()
-) -> Iterator[_Event]:
-    depth, at = 0, start
-    for token in _TOKEN.finditer(file.text, start, end):
-        tag = token[0]
-        if token.start() < at or tag.startswith(("\\", "{{{{")) or tag.lstrip("{~").startswith("!"):
-            continue
-        inner = tag.strip("{}~ \t\r\n")
-        included = _included(file, token, inner, depth, partials)
-        event = None if included else _turn_event(file, token, inner, depth)
-        if included is None and event is None:
-            depth += _level(inner)
-            continue
-        yield _Event("text", file, at, _before(file, at, token))
-        at = _behind(file, token, end)
-        if included is not None:
-            if included in above:
-                raise FormatError(f"the partial {included!r} includes itself", location=file.at(token.start()))
-            source = partials[included]
-            at = _behind_standalone(file, token, at)
-            yield from _events(source, 0, len(source.text), partials, (*above, included))
-        elif event is not None:
-            yield event
-    yield _Event("text", file, at, end)
+class _Reader:
+    """Walks a template, and the partials in it that open turns."""
+
+    def __init__(self, partials: Mapping[str, FileText]) -> None:
+        self.partials = partials
+        self.opening = {name for name, file in partials.items() if _has_turns(file.text)}
+        named = {name: set(included_names(file.text)) for name, file in partials.items()}
+        growing = True
+        while growing:  # a partial that includes one that opens turns opens turns
+            more = {name for name, inner in named.items() if inner & self.opening} - self.opening
+            self.opening |= more
+            growing = bool(more)
+
+    def events(self, file: FileText, start: int, end: int, above: tuple[str, ...] = ()) -> Iterator[_Event]:
+        """Texts and turn tags of ``file.text[start:end]``, in order."""
+        depth, at = 0, start
+        for tag in tags(file.text, start, end):
+            if tag.kind in ("comment", "raw"):
+                continue
+            included = self.included(file, tag, depth)
+            event = None if included else _turn_event(file, tag, depth)
+            if included is None and event is None:
+                depth += _level(tag.inner)
+                continue
+            yield _Event("text", file, at, _before(file, at, tag))
+            at = _behind(file, tag, end)
+            if included is not None:
+                if included in above:
+                    raise FormatError(f"the partial {included!r} includes itself", location=file.at(tag.start))
+                source = self.partials[included]
+                at = _behind_standalone(file, tag, at)
+                yield from self.events(source, 0, len(source.text), (*above, included))
+            elif event is not None:
+                yield event
+        yield _Event("text", file, at, end)
+
+    def included(self, file: FileText, tag: Tag, depth: int) -> str | None:
+        """The partial a tag includes, if that opens turns; others are left to the engine."""
+        found = _PARTIAL.match(tag.inner)
+        if found is None or found[1] not in self.opening:
+            return None
+        if depth or found[2] or tag.inner.startswith("#"):
+            how = "inside a block" if depth else "with arguments" if found[2] else "as a block"
+            raise FormatError(
+                f"the partial {found[1]!r} opens turns, and is included {how}",
+                location=file.at(tag.start),
+                hint="include it at the top level without arguments",
+            )
+        return found[1]
 
 
-def _included(
-    file: FileText, token: re.Match[str], inner: str, depth: int, partials: Mapping[str, FileText]
-) -> str | None:
-    """The name of the partial a tag includes, if that partial opens turns; others are left to the engine."""
-    found = _PARTIAL.match(inner)
-    if found is None or found[1] not in partials or not opens_turns(found[1], partials):
-        return None
-    if depth or found[2]:
-        raise FormatError(
-            f"the partial {found[1]!r} opens turns, and is included "
-            + ("inside a block" if depth else "with arguments"),
-            location=file.at(token.start()),
-            hint="include it at the top level without arguments",
-        )
-    return found[1]
-
-
-def opens_turns(name: str, partials: Mapping[str, FileText]) -> bool:
-    """Whether a partial, or one that it includes, holds a role or history tag."""
-    pending, seen = [name], set()
-    while pending:
-        current = pending.pop()
-        if current in seen or current not in partials:
-            continue
-        seen.add(current)
-        text = partials[current].text
-        if _OPENS.search(text):
-            return True
-        pending.extend(included_names(text))
-    return False
+def _has_turns(text: str) -> bool:
+    return any(re.match(r"#?(?:role|history)\b", tag.inner) for tag in tags(text) if tag.kind in ("tag", "triple"))
 
 
 def included_names(text: str) -> list[str]:
     """The partials a template names, in order."""
-    found = (_PARTIAL.match(token[0].strip("{}~ \t\r\n#")) for token in _TOKEN.finditer(text))
+    found = (_PARTIAL.match(tag.inner) for tag in tags(text) if tag.kind == "tag")
     return [match[1] for match in found if match]
 
 
-def _turn_event(file: FileText, token: re.Match[str], inner: str, depth: int) -> _Event | None:
-    where = file.at(token.start())
-    word = inner.lstrip("#").split()[0] if inner.lstrip("#").split() else ""
+def _turn_event(file: FileText, tag: Tag, depth: int) -> _Event | None:
+    inner = tag.inner
+    where = file.at(tag.start)
+    word = (inner.lstrip("#").split(None, 1) or [""])[0]
     if word == "media":
         raise FormatError("the prompt shows media: only text can be scored", location=where)
     if word == "section":
-        return _Event("section", file, token.start())
+        return _Event("section", file, tag.start)
     if inner == "/role":
-        return _Event("endblock", file, token.start())
+        return _Event("endblock", file, tag.start)
     if word not in ("role", "history"):
         return None
     if depth:
         raise FormatError(
-            f"{token[0][:40]} opens a turn inside a block",
+            f"{file.text[tag.start : tag.end][:40]} opens a turn inside a block",
             location=where,
             hint="turns are split before anything is filled in: open them at the top level",
         )
     if word == "history":
-        return _Event("history", file, token.start())
-    return _role_event(file, token, inner)
+        return _Event("history", file, tag.start)
+    return _role_event(file, tag)
 
 
-def _role_event(file: FileText, token: re.Match[str], inner: str) -> _Event:
-    found = _ROLE.match(inner)
+def _role_event(file: FileText, tag: Tag) -> _Event:
+    found = _ROLE.match(tag.inner)
     name = (found[2] or found[3]) if found else None
     role = ROLES.get(name or "")
     if found is None or role is None:
         what = f"{name!r} is not a role" if name else "the role is computed"
-        raise FormatError(
-            what, location=file.at(token.start()), hint='write {{role "system"}}, "user", "model" or "tool"'
-        )
-    return _Event("block" if found[1] else "role", file, token.start(), role=role)
+        raise FormatError(what, location=file.at(tag.start), hint='write {{role "system"}}, "user", "model" or "tool"')
+    return _Event("block" if found[1] else "role", file, tag.start, role=role)
 
 
 def _level(inner: str) -> int:
@@ -226,20 +252,21 @@ def _level(inner: str) -> int:
     return 1 if inner.startswith(("#", "^")) and len(inner) > 1 else 0
 
 
-def _before(file: FileText, at: int, token: re.Match[str]) -> int:
+def _before(file: FileText, at: int, tag: Tag) -> int:
     """Where the text in front of a tag ends: ``{{~`` eats white space."""
-    return rawtext.trim(file.text, at, token.start(), None)[1] if token[0].startswith("{{~") else token.start()
+    return rawtext.trim(file.text, at, tag.start, None)[1] if tag.strips_before else tag.start
 
 
-def _behind(file: FileText, token: re.Match[str], end: int) -> int:
+def _behind(file: FileText, tag: Tag, end: int) -> int:
     """Where the text behind a tag begins: ``~}}`` eats white space."""
-    return rawtext.trim(file.text, token.end(), end, None)[0] if token[0].endswith("~}}") else token.end()
+    blank = _BLANK.match(file.text, tag.end, end) if tag.strips_after else None
+    return tag.end if blank is None else blank.end()
 
 
-def _behind_standalone(file: FileText, token: re.Match[str], at: int) -> int:
+def _behind_standalone(file: FileText, tag: Tag, at: int) -> int:
     """A partial alone on its line takes the line's end with it."""
-    line_start = file.text.rfind("\n", 0, token.start()) + 1
-    rest = re.compile(r"[ \t]*(?:\r?\n|\Z)").match(file.text, at)
-    if rest is None or file.text[line_start : token.start()].strip():
+    line_start = file.text.rfind("\n", 0, tag.start) + 1
+    rest = _LINE_END.match(file.text, at)
+    if rest is None or file.text[line_start : tag.start].strip():
         return at
     return rest.end()

@@ -71,8 +71,7 @@ class YamlDocument:
         if "+" in header.split("#")[0]:
             trimmed = re.sub(r"\r?\n\Z", "", source)
         else:
-            trimmed = header + "\n" + body if body.strip() else header
-            trimmed = re.sub(r"(?:\r?\n[ \t]*)+\Z", "", trimmed) if node.value.strip("\n") else header.rstrip("\r")
+            trimmed = _without_blank_end(source) if body.strip() and node.value.strip("\n") else header.rstrip("\r")
         return start + len(trimmed)
 
     def line(self, node: yaml.Node) -> int:
@@ -146,7 +145,9 @@ def compose(file: FileText, start: int = 0, end: int | None = None) -> YamlDocum
 def _check_depth(text: str, file: FileText, start: int) -> None:
     # The composer recurses on the C stack, so deep nesting must be found before it runs; the event stream is flat.
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        if number > 2 * MAX_VALUES:
+            raise FormatError(f"the YAML holds more than {MAX_VALUES} values", location=file.at(start + _index(event)))
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -166,9 +167,8 @@ def _check_size(root: yaml.Node | None, file: FileText, start: int) -> frozenset
         if id(node) in measured:
             shared.add(id(node))
             return measured[id(node)]
-        where = file.at(start + _index(node))
         if id(node) in open_nodes:
-            raise FormatError("a YAML alias contains itself", location=where)
+            raise FormatError("a YAML alias contains itself", location=file.at(start + _index(node)))
         open_nodes.add(id(node))
         below = [measure(child) for child in _children(node)]
         open_nodes.discard(id(node))
@@ -176,7 +176,7 @@ def _check_size(root: yaml.Node | None, file: FileText, start: int) -> frozenset
         if values > MAX_VALUES or levels > MAX_DEPTH + 1:
             raise FormatError(
                 f"the YAML holds more than {MAX_VALUES} values or {MAX_DEPTH} levels once its aliases are written out",
-                location=where,
+                location=file.at(start + _index(node)),
             )
         measured[id(node)] = values, levels
         return measured[id(node)]
@@ -200,6 +200,13 @@ def _syntax_error(error: yaml.YAMLError, file: FileText, start: int) -> FormatEr
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not readable"
     at = start + mark.index if mark is not None else start
     return FormatError(f"the YAML does not parse: {problem}", location=file.at(min(at, len(file.text))))
+
+
+def _without_blank_end(source: str) -> str:
+    """A text without the blank lines it ends with; spaces at the end of its last line stay."""
+    visible = len(source.rstrip())
+    line_end = source.find("\n", visible)
+    return source if line_end < 0 else source[:line_end].removesuffix("\r")
 
 
 def _index(marked: yaml.Node | yaml.Event) -> int:

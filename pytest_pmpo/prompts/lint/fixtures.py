@@ -21,7 +21,10 @@ LEAK_LENGTH = 20
 BYTES_PER_TOKEN = 4
 """UTF-8 bytes of English text per token of common tokenizers, for want of the model's own."""
 
-_ROLE_LINES = re.compile(r"^\s*#?\s*(system|user|assistant|function|tools?|developer)\s*:\s*$", re.MULTILINE | re.I)
+_ROLE_LINES = re.compile(
+    r"^[ \t]*(?:#[ \t]*)?(?:system|user|assistant|function|tools?|developer)[ \t]*:[ \t]*$",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
 def rendering(suite: PromptSuite) -> Iterator[Finding]:

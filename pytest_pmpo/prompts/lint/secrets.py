@@ -15,7 +15,7 @@ _PATTERNS = {
     "an AWS access key id": r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b",
     "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bgithub_pat_[A-Za-z0-9_]{82}\b",
     "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}",
-    "an OpenAI key": r"\bsk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]{20,}\b",
+    "an OpenAI key": r"\bsk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,200}T3BlbkFJ[A-Za-z0-9_-]{20,200}\b",
     "an Anthropic key": r"\bsk-ant-(?:api|admin)\d{2}-[A-Za-z0-9_-]{80,}",
     "a Google API key": r"\bAIza[A-Za-z0-9_-]{35}\b",
     "a Hugging Face token": r"\bhf_[A-Za-z]{34}\b",
@@ -28,7 +28,7 @@ _PATTERNS = {
     "a Twilio key": r"\bSK[0-9a-f]{32}\b",
     "an Azure storage key": r"\bAccountKey=[A-Za-z0-9+/]{86}==",
     "a private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----",
-    "a signed JSON web token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,}\b",
+    "a signed JSON web token": r"\beyJ[A-Za-z0-9_-]{10,500}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{20,1000}\b",
     "a URL with a password": r"\b[a-z][a-z0-9+.-]{1,15}://[^\s/:@{}$<]{1,64}:[^\s/:@{}$<]{3,64}@[A-Za-z0-9.-]+",
 }
 _ANY = re.compile("|".join(f"(?P<p{number}>{pattern})" for number, pattern in enumerate(_PATTERNS.values())))

@@ -7,10 +7,10 @@ import string
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 
+from pytest_pmpo.prompts.formats.bracetags import tags
 from pytest_pmpo.prompts.model import Engine, Prompt
 
 _LITERAL = re.compile(r"\{\{([^\W\d][\w.\-]*)\}\}")
-_TAG = re.compile(r"\{\{~?!--.*?--~?\}\}|\{\{~?!.*?\}\}|\{\{\{?~?([^{}]*?)~?\}?\}\}", re.DOTALL)
 _STRING = re.compile(r"\"[^\"]*\"|'[^']*'")
 _PATH = re.compile(r"(?:@root\.|(?:\.\./)+|this\.|\./)?([A-Za-z_][\w-]*)")
 _WORDS = frozenset({
@@ -65,10 +65,10 @@ def _jinja2(text: str) -> frozenset[str]:
 
 def _handlebars(text: str) -> frozenset[str]:
     names: set[str] = set()
-    for tag in _TAG.finditer(text):
-        inner = _STRING.sub("", tag[1] or "").strip()
-        if inner.startswith("/"):
+    for tag in tags(text):
+        if tag.kind in ("comment", "raw") or tag.inner.startswith("/"):
             continue
+        inner = _STRING.sub("", tag.inner).strip()
         if inner.startswith(">"):
             inner = inner[1:].strip().partition(" ")[2]
         for word in re.split(r"[\s()]+", inner.lstrip("#^&")):
