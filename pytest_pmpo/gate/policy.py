@@ -6,8 +6,8 @@ metric's unit and never below the noise floor. The first row that holds decides:
     status         holds when                                                                   fails the build
     unchanged      the template is the one of the base                                          no
     new            there is no base                                                             no
-    regressed      a fixture's right answer loses more than ``hard_break`` nats per token       yes
     regressed      lower bound > 0 and mean > tolerance                                         yes
+    regressed      a fixture's right answer loses more than ``hard_break`` nats per token       yes
     improved       upper bound < 0 and the improvement is larger than the noise floor           no
     passed         upper bound <= tolerance: not worse than the tolerance                       no
     passed         lower bound > 0, mean <= tolerance: worse, but within the tolerance          no
@@ -97,10 +97,10 @@ def _judge(
     """The first row of the table above that holds, and its reason."""
     worse, better = comparison.lower_bound > 0, comparison.upper_bound < 0
     broken = [d for d in deltas if d.broken]
+    if worse and comparison.delta > tolerance:
+        return "regressed", words.regressed(len(broken))
     if broken:
         return "regressed", words.broke(broken)
-    if worse and comparison.delta > tolerance:
-        return "regressed", words.regressed()
     if better and -comparison.delta > words.policy.noise_floor:
         return "improved", words.improved()
     if comparison.upper_bound <= tolerance:

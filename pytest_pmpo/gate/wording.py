@@ -89,12 +89,13 @@ class Wording:
             f"more than {self.policy.hard_break:g}{more}"
         )
 
-    def regressed(self) -> str:
-        """Reason of a regression of the mean."""
+    def regressed(self, broken: int) -> str:
+        """Reason of a regression of the mean, with how many fixtures broke besides."""
         c = self.comparison
+        besides = "" if not broken else f"; {broken} fixture{'' if broken == 1 else 's'} broke"
         return (
             f"{self.signed(c.delta)}, at least {self.size(c.lower_bound)} ({self.confidence}); "
-            f"tolerance {self.size(self.tolerance)}"
+            f"tolerance {self.size(self.tolerance)}{besides}"
         )
 
     def improved(self) -> str:
@@ -166,15 +167,16 @@ class Wording:
         return (*lines, self.sight())
 
     def _how_to_accept(self, deltas: Sequence[FixtureDelta]) -> str:
+        """The settings under which the same numbers pass."""
+        c = self.comparison
+        settings: list[str] = []
+        if c.lower_bound > 0 and c.delta > self.tolerance:
+            share = c.delta / abs(c.base_mean) if self.metric.scale == "relative" and c.base_mean else c.delta
+            settings.append(f"tolerance = {math.ceil(1000 * share) / 1000:g}")
         rises = [_nll_rise(d) for d in deltas if d.broken]
         if rises:
-            enough = math.ceil(10 * max(rises)) / 10
-            setting = f"hard_break = {enough:g}"
-        else:
-            c = self.comparison
-            share = c.delta / abs(c.base_mean) if self.metric.scale == "relative" and c.base_mean else c.delta
-            setting = f"tolerance = {math.ceil(1000 * share) / 1000:g}"
-        return f"to accept this on purpose, set {setting} for this path in [[tool.pmpo.override]]"
+            settings.append(f"hard_break = {math.ceil(10 * max(rises)) / 10:g}")
+        return f"to accept this on purpose, set {' and '.join(settings)} for this path in [[tool.pmpo.override]]"
 
     def _how_to_conclude(self) -> str:
         failing = " (strict is on, so this fails)" if self.policy.strict else ""

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest_pmpo
 from pytest_pmpo.report.records import Entry, Report, Trouble
-from pytest_pmpo.report.text import plain
+from pytest_pmpo.report.text import mean_regressed, plain
 
 MOST_RESULTS = 5_000
 """GitHub shows no more; the most severe come first."""
@@ -93,7 +93,7 @@ def _result(entry: Entry) -> dict[str, Any] | None:
     v = entry.verdict
     if v.status not in ("regressed", "inconclusive") and not v.failed:
         return None
-    broken = any(f.broken for f in v.fixtures)
+    broken = any(f.broken for f in v.fixtures) and not mean_regressed(v)
     rule = "broken-fixture" if broken else v.status if v.status in _RULE_INDEX else "not-judged"
     text = "\n".join([f"{plain(v.reason)}.", *(f"- {plain(line)}" for line in v.advice)])
     properties: dict[str, Any] = {"status": v.status, "model": plain(v.model), "metric": plain(v.metric.name)}

@@ -73,9 +73,15 @@ def size_words(verdict: Verdict) -> str:
     if c is None:
         return ""
     broken = sum(f.broken for f in verdict.fixtures)
-    if broken:
-        return f"{broken} broke"
-    return mean_words(verdict)
+    if not broken:
+        return mean_words(verdict)
+    return f"{mean_words(verdict)}, {broken} broke" if mean_regressed(verdict) else f"{broken} broke"
+
+
+def mean_regressed(verdict: Verdict) -> bool:
+    """Whether the mean alone is enough to fail, whatever single fixtures did."""
+    c = verdict.comparison
+    return c is not None and c.lower_bound > 0 and verdict.tolerance is not None and c.delta > verdict.tolerance
 
 
 def mean_words(verdict: Verdict) -> str:

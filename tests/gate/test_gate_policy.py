@@ -105,6 +105,18 @@ def test_one_broken_fixture_fails_though_the_mean_improved(score: Score) -> None
     assert verdict.fixtures[0].broken
 
 
+def test_a_mean_that_regressed_and_fixtures_that_broke_are_both_told(score: Score) -> None:
+    base, head = score([1.0] * 12), score([2.2 + w for w in WOBBLE[:6]] + [1.5 + w for w in WOBBLE[6:]])
+    verdict = decide(head, base, Policy(), model="tiny")
+    assert verdict.reason.startswith("85 % worse, at least ")
+    assert "; 6 fixtures broke; " in verdict.reason
+    accepting = next(line for line in verdict.advice if "to accept this on purpose" in line)
+    tolerance = float(accepting.split("tolerance = ")[1].split()[0])
+    hard_break = float(accepting.split("hard_break = ")[1].split()[0])
+    accepted = decide(head, base, Policy(tolerance=tolerance, hard_break=hard_break), model="tiny")
+    assert accepted.status == "passed"
+
+
 def test_the_guard_watches_nats_per_token_whatever_the_metric(score: Score) -> None:
     base = score([0.9] * 12, metric=ACCURACY, nll=[0.5] * 12)
     head = score([0.9] * 12, metric=ACCURACY, nll=[0.5] * 11 + [2.0])
