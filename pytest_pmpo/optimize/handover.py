@@ -50,7 +50,7 @@ class Delivered:
     opened: Opened | None = None
 
 
-def write_patch(result: OptimizeResult, root: Path, folder: Path) -> Path | None:
+def write_patch(result: OptimizeResult, root: Path, folder: Path, name: str | None = None) -> Path | None:
     """``folder/NAME.patch``, accepted by git where there is a repository; None where nothing was won.
 
     Raises:
@@ -60,7 +60,7 @@ def write_patch(result: OptimizeResult, root: Path, folder: Path) -> Path | None
         return None
     repository = _repository(root)
     path = result.path if repository is None else repository.path_from_top(result.path)
-    target = folder / f"{short_name(result.path)}.patch"
+    target = folder / f"{name or short_name(result.path)}.patch"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         target.write_bytes(make_patch(path, result.base_data, result.data))
@@ -72,22 +72,30 @@ def write_patch(result: OptimizeResult, root: Path, folder: Path) -> Path | None
 
 
 def hand_over(
-    result: OptimizeResult, root: Path, folder: Path, wanted: HandOver, *, body: str, environ: Mapping[str, str]
+    result: OptimizeResult,
+    root: Path,
+    folder: Path,
+    wanted: HandOver,
+    *,
+    body: str,
+    environ: Mapping[str, str],
+    name: str | None = None,
 ) -> Delivered:
     """Patch, branch, push, pull request, as far as asked for; nothing where nothing was won.
 
     Args:
         root: what ``result.path`` is relative to.
         body: text of the pull request: the report as Markdown.
+        name: of the patch and, unless ``wanted`` says otherwise, of the branch; default the file's.
 
     Raises:
         ProposalError: at the first step that fails; what was done before it stays and is named.
     """
-    patch = write_patch(result, root, folder)
+    patch = write_patch(result, root, folder, name)
     if patch is None or result.data is None or not (wanted.branch or wanted.push or wanted.open_pr):
         return Delivered(patch)
     repository = Repository(root)
-    branch = wanted.name or f"pmpo/{short_name(result.path)}"
+    branch = wanted.name or f"pmpo/{name or short_name(result.path)}"
     suggestion = repository.commit(
         result.path, result.data, result.base_data, commit_message(result), branch, signoff=wanted.signoff
     )

@@ -1,0 +1,135 @@
+"""The use case of ``pmpo optimize``: a task in, a confirmed patch and a report out, handed over as far as asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pytest_pmpo.app.check import Checker
+from pytest_pmpo.app.project import Task
+from pytest_pmpo.errors import ConfigError
+from pytest_pmpo.optimize.budget import Budget
+from pytest_pmpo.optimize.handover import Delivered, HandOver, hand_over, short_name
+from pytest_pmpo.optimize.listener import Listener
+from pytest_pmpo.optimize.loop import OptimizeRequest, run
+from pytest_pmpo.optimize.records import OptimizeResult
+from pytest_pmpo.optimize.rewriters.base import Rewriter
+from pytest_pmpo.optimize.rewriters.select import create
+from pytest_pmpo.optimize.strategies.select import choose
+from pytest_pmpo.prompts.formats.base import Format, ParseContext
+from pytest_pmpo.prompts.source import WorkingTree
+from pytest_pmpo.report import optimize_report
+from pytest_pmpo.scoring.scorer import Scorer
+
+OUT = "pmpo-out"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How to optimize. None takes what the strategy's source says.
+
+    Attributes:
+        rewriters: by name; empty takes ``structural``, or ``local`` for a strategy that needs a writer.
+        out: folder of patch, reports and journals.
+        templates: folder whose report templates and meta-prompts are taken instead of ours.
+        record: file that the language models' answers are appended to.
+        task: what the prompt is for; default the prompt's own description or text.
+    """
+
+    strategy: str = "pmpo"
+    rewriters: tuple[str, ...] = ()
+    rounds: int | None = None
+    forward_tokens: int | None = None
+    generated_tokens: int | None = None
+    minutes: float | None = None
+    seed: int = 0
+    out: Path = Path(OUT)
+    templates: Path | None = None
+    record: Path | None = None
+    task: str | None = None
+    hand_over: HandOver = field(default_factory=HandOver)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What one optimization left behind: the reports always, the rest as far as it was won and asked for."""
+
+    result: OptimizeResult
+    reports: tuple[Path, Path]
+    delivered: Delivered
+
+
+def optimize(checker: Checker, task: Task, wanted: Wanted, listener: Listener, environ: Mapping[str, str]) -> Finished:
+    """Optimize one prompt under one model.
+
+    Raises:
+        PmpoError: whatever is wrong with the prompt, its fixtures, the model, a name, the journal or the hand-over. The
+            reports are on disk by the time the hand-over can fail.
+    """
+    result = run(request(checker, task, wanted, environ), listener)
+    name = output_name(task)
+    reports = optimize_report.write(result, wanted.out, name, wanted.templates)
+    body = reports[0].read_text(encoding="utf-8")
+    root = checker.project.root
+    delivered = hand_over(result, root, wanted.out, wanted.hand_over, body=body, environ=environ, name=name)
+    return Finished(result, reports, delivered)
+
+
+def request(checker: Checker, task: Task, wanted: Wanted, environ: Mapping[str, str]) -> OptimizeRequest:
+    """What the optimizer needs to know of a task.
+
+    Raises:
+        ConfigError: a strategy, rewriter or limit that does not exist.
+        PmpoError: whatever is wrong with the file or the model.
+    """
+    project = checker.project
+    choice = choose(wanted.strategy)
+    engine = checker.models.engine(task.model, task.settings)
+    metric = checker.metric(task)
+    source = WorkingTree(project.root)
+    names = wanted.rewriters or (("local",) if choice.asks_model else ("structural",))
+    rounds = choice.rounds if wanted.rounds is None else wanted.rounds
+    return OptimizeRequest(
+        suite=task.suite,
+        data=source.read(task.path),
+        format=_format(checker, task),
+        scorer=engine.scorer,
+        metric=metric,
+        model=task.model_name,
+        strategy=choice.strategy,
+        rewriters=tuple(_rewriter(checker, name, engine.scorer, wanted, environ) for name in names),
+        journals=wanted.out / "journals",
+        budget=Budget(rounds, wanted.forward_tokens, wanted.generated_tokens, wanted.minutes),
+        # one verdict is asked for, whatever else has changed in the repository
+        policy=replace(checker.policy(task, engine, metric), family=1),
+        task=wanted.task,
+        seed=wanted.seed,
+        tuning=choice.tuning,
+        constraints=choice.constraints,
+        context=ParseContext(source.read, source.glob, task.settings.label_keys),
+    )
+
+
+def output_name(task: Task) -> str:
+    """Names the files and the branch of a task: ``triage``, or ``triage-b`` for one of several prompts in a file."""
+    variant = re.sub(r"[^\w.-]+", "-", task.variant).strip("-.")
+    return f"{short_name(task.path)}-{variant}" if variant else short_name(task.path)
+
+
+def _format(checker: Checker, task: Task) -> Format:
+    for format in checker.project.extensions.formats():
+        if format.name == task.suite.prompt.format:
+            return format
+    raise ConfigError(f"{task.path}: no format {task.suite.prompt.format!r} is registered to write it back")
+
+
+def _rewriter(checker: Checker, name: str, scorer: Scorer, wanted: Wanted, environ: Mapping[str, str]) -> Rewriter:
+    """An outsider's rewriter of that name, else a built-in one."""
+    for registered in checker.project.extensions.hook.pytest_pmpo_rewriters():
+        if name in registered:
+            found: Rewriter = registered[name]
+            return found
+    root = checker.project.root
+    return create(name, scorer, root=root, environ=environ, record=wanted.record, templates=wanted.templates)

@@ -1,0 +1,104 @@
+"""``pmpo optimize`` on the framework-free model: files, branch, messages, exit codes, resuming."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytest_pmpo.cli import main
+
+PROMPT = """You are a helpful assistant. You love cheese and long walks. Read the sentence carefully.
+
+- Decide whether it is praise or blame.
+- Never mention the weather.
+
+Answer with one word only.
+
+Sentence: {{ input }}
+Label:
+"""
+WORDS = ("day", "meal", "film", "work", "song", "crowd", "hosts", "plot")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project"
+    (folder / "prompts").mkdir(parents=True)
+    (folder / "prompts" / "praise.md").write_text(PROMPT)
+    rows = [
+        f"- {{id: {label}-{word}, vars: {{input: {kind} {word}}}, expected: {label}}}"
+        for label, kind in (("praise", "fine"), ("blame", "poor"))
+        for word in WORDS
+    ]
+    (folder / "prompts" / "praise.fixtures.yaml").write_text("\n".join(rows) + "\n")
+    (folder / "pyproject.toml").write_text(f'[tool.pmpo]\nmodel = "fake"\ncache_dir = "{tmp_path}/cache"\n')
+    (folder / ".gitignore").write_text("pmpo-out/\n")
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "config", "user.name", "A Person")
+    git(folder, "config", "user.email", "person@example.org")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "Start")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_patch_reports_and_branch_and_a_clean_work_tree(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["optimize", "prompts/praise.md", "--rounds", "2", "--branch"]) == 0
+    out = capsys.readouterr().out
+    assert "limits: 2 rounds" in out
+    assert "confirmed on held-out fixtures" in out
+    assert "branch: pmpo/praise" in out
+    assert {p.name for p in (project / "pmpo-out").iterdir()} == {
+        "praise.patch",
+        "praise.md",
+        "praise.html",
+        "journals",
+    }
+    assert git(project, "status", "--porcelain") == ""
+    git(project, "apply", "pmpo-out/praise.patch")
+    assert (project / "prompts/praise.md").read_text().strip() == git(project, "show", "pmpo/praise:prompts/praise.md")
+
+
+def test_the_same_command_resumes(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["optimize", "prompts/praise.md", "--rounds", "1"]) == 0
+    assert "resuming" not in capsys.readouterr().out
+    assert main(["optimize", "prompts/praise.md", "--rounds", "1"]) == 0
+    assert "resuming" in capsys.readouterr().out
+
+
+def test_too_few_fixtures_say_why_and_the_exit_code_is_two(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = project / "prompts" / "praise.fixtures.yaml"
+    file.write_text("\n".join(file.read_text().splitlines()[:5]) + "\n")
+    assert main(["optimize", "prompts/praise.md"]) == 2
+    assert "5 fixtures are too few to optimize on" in capsys.readouterr().out
+
+
+def test_a_dirty_prompt_is_refused_after_the_patch_is_kept(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "prompts" / "praise.md").write_text(PROMPT.replace("cheese", "tea"))
+    assert main(["optimize", "prompts/praise.md", "--rounds", "1", "--branch"]) == 2
+    assert "changes that are not committed" in capsys.readouterr().out
+    assert (project / "pmpo-out" / "praise.patch").is_file()
+    assert git(project, "branch", "--list") == "* main"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--strategy", "opr"], "did you mean 'opro'"),
+        (["--rewriter", "strctural"], "did you mean 'structural'"),
+        (["--rounds", "0"], "give a positive number"),
+        (["--forward-tokens", "5"], "forward tokens"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_explained(
+    project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(["optimize", "prompts/praise.md", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.out + captured.err
