@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
 
 from pytest_pmpo.gate.records import Verdict
 from pytest_pmpo.gate.wording import amount
@@ -133,8 +132,3 @@ def _base(report: Report) -> str:
     name = base.commit[:12] or base.ref
     how = f" ({base.how})" if base.how else ""
     return f"{name}{how}, {base.age}" if base.age else f"{name}{how}"
-
-
-def joined(parts: Sequence[str]) -> str:
-    """Non-empty parts with a middle dot between."""
-    return " · ".join(part for part in parts if part)
