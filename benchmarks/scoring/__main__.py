@@ -37,17 +37,16 @@ def main() -> int:
     print(f"{arguments.model}, {dtype}, {_machine(device)}, {_versions()}")
     print(JOBS[arguments.job].describe(sequences))
     print(f"floor {floor:.2f} s at {rate / 1e12:.3g} TFLOP/s (a {size}² product)\n")
-    print(f"| {'way':<44} | seconds | × floor | peak GB beyond weights | largest difference, nats |")
-    print(f"|{'-' * 46}|--------:|--------:|-----------------------:|-------------------------:|")
+    print(f"| {'way':<44} | seconds | × floor | peak GB beyond weights | largest difference, nats/token |")
+    print(f"|{'-' * 46}|--------:|--------:|-----------------------:|-------------------------------:|")
     reference: np.ndarray | None = None
     for name, call in _ways(arguments, model, sequences):
-        seconds, peak, losses = _measure(call, device, arguments.repeats)
-        flat = np.array([loss for row in losses for loss in row])
-        reference = flat if reference is None else reference
-        difference = float(np.abs(flat - reference).max())
+        seconds, peak, means = _measure(call, device, arguments.repeats)
+        reference = np.array(means) if reference is None else reference
+        difference = float(np.abs(np.array(means) - reference).max())
         peak_text = "–" if peak is None else f"{peak / 1e9:.2f}"
         print(
-            f"| {name:<44} | {seconds:7.2f} | {seconds / floor:7.2f} | {peak_text:>22} | {difference:24.1e} |",
+            f"| {name:<44} | {seconds:7.2f} | {seconds / floor:7.2f} | {peak_text:>22} | {difference:30.1e} |",
             flush=True,
         )
     return 0
@@ -55,27 +54,36 @@ def main() -> int:
 
 def _ways(
     arguments: argparse.Namespace, model: Any, sequences: Sequence[EncodedSequence]
-) -> list[tuple[str, Callable[[], ways.Losses]]]:
-    def ours(path: str, tokens: int | None) -> Callable[[], ways.Losses]:
+) -> list[tuple[str, Callable[[], ways.Means]]]:
+    def ours(path: str, tokens: int | None) -> Callable[[], ways.Means]:
         scorer = ways.Ours(model, path, tokens)
         return lambda: scorer(sequences)
 
-    table: list[tuple[str, Callable[[], ways.Losses]]] = [
+    table: list[tuple[str, Callable[[], ways.Means]]] = [
         ("one sequence at a time, full logits", lambda: ways.one_at_a_time(model, sequences)),
     ]
     table += [
         (f"padded batches of {n}, full log-softmax", lambda n=n: ways.padded_full_logits(model, sequences, n))
         for n in arguments.batch_sizes
     ]
+    if arguments.lm_eval:
+        tokenizer = models.tokenizer(arguments.model)
+        table += [
+            (
+                f"lm-evaluation-harness, batch {n}",
+                lambda n=n: ways.lm_evaluation_harness(model, tokenizer, sequences, n),
+            )
+            for n in arguments.lm_eval
+        ]
     table += [(f"pytest-pmpo {path} path", ours(path, None)) for path in ("plain", "prefix", "tree")]
     table += [(f"pytest-pmpo tree path, {n} tokens a row", ours("tree", n)) for n in arguments.row_tokens]
     return [row for row in table if not arguments.only or any(word in row[0] for word in arguments.only)]
 
 
 def _measure(
-    call: Callable[[], ways.Losses], device: torch.device, repeats: int
-) -> tuple[float, int | None, ways.Losses]:
-    held: list[ways.Losses] = []
+    call: Callable[[], ways.Means], device: torch.device, repeats: int
+) -> tuple[float, int | None, ways.Means]:
+    held: list[ways.Means] = []
     if device.type == "cuda":
         call()  # kernels load on first use
         torch.cuda.empty_cache()
@@ -91,7 +99,7 @@ def _machine(device: torch.device) -> str:
 
 
 def _versions() -> str:
-    names = ("torch", "transformers")
+    names = ("torch", "transformers", "lm_eval") if "--lm-eval" in sys.argv else ("torch", "transformers")
     return ", ".join([f"Python {platform.python_version()}", *(f"{n} {importlib.metadata.version(n)}" for n in names)])
 
 
@@ -103,6 +111,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--job", choices=JOBS, default="cpu")
     parser.add_argument("--repeats", type=int, default=2, help="the fastest of so many runs counts")
     parser.add_argument("--batch-sizes", type=int, nargs="*", default=[8])
+    parser.add_argument("--lm-eval", type=int, nargs="*", default=[], help="batch sizes of lm-evaluation-harness")
     parser.add_argument("--row-tokens", type=int, nargs="*", default=[])
     parser.add_argument("--only", nargs="*", help="ways whose name holds one of these words")
     return parser.parse_args()

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen2.5-7b": {
@@ -55,3 +57,11 @@ def load(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     with device:
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(values.pop("model_type"), **values), dtype=dtype)
     return model.eval().requires_grad_(False)
+
+
+def tokenizer(name: str) -> Any:
+    """The tokenizer in a directory; for a shape one that only has to exist, since sequences are ids already."""
+    if name not in SHAPES:
+        return AutoTokenizer.from_pretrained(Path(name), local_files_only=True)
+    words = Tokenizer(WordLevel({"word": 0, "end": 1}, unk_token="word"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="end", bos_token="end", pad_token="end")

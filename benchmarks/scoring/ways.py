@@ -1,4 +1,4 @@
-"""Ways to score the same sequences, from the simplest to ours; each returns one tuple of losses per sequence."""
+"""Ways to score the same sequences, from the simplest to ours; each returns the token-mean loss of every sequence."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from pytest_pmpo.scoring.backends.fused import fuse
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend
 from pytest_pmpo.scoring.records import EncodedSequence
 
-Losses = list[tuple[float, ...]]
+Means = list[float]
+"""Token-mean loss of every sequence, nats."""
 
 
 @torch.inference_mode()
-def one_at_a_time(model: Any, sequences: Sequence[EncodedSequence]) -> Losses:
+def one_at_a_time(model: Any, sequences: Sequence[EncodedSequence]) -> Means:
     """Full logits of every sequence, no batch: what everybody writes first."""
-    rows: Losses = []
+    means: Means = []
     for sequence in sequences:
         ids = torch.tensor([sequence.tokens], device=model.device)
         logits = model(input_ids=ids, use_cache=False).logits[0]
-        rows.append(_losses(logits, sequence))
-    return rows
+        means.append(_mean(logits.float().log_softmax(-1), sequence))
+    return means
 
 
 @torch.inference_mode()
-def padded_full_logits(model: Any, sequences: Sequence[EncodedSequence], batch_size: int) -> Losses:
+def padded_full_logits(model: Any, sequences: Sequence[EncodedSequence], batch_size: int) -> Means:
     """Padded batches and a full fp32 log-softmax, longest first, as lm-evaluation-harness does."""
     order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i].tokens))
-    rows: dict[int, tuple[float, ...]] = {}
+    means: dict[int, float] = {}
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         width = max(len(sequences[i].tokens) for i in batch)
@@ -39,8 +40,21 @@ def padded_full_logits(model: Any, sequences: Sequence[EncodedSequence], batch_s
             ids[line, : len(sequences[i].tokens)] = torch.tensor(sequences[i].tokens)
         logits = model(input_ids=ids.to(model.device), use_cache=False).logits.float().log_softmax(-1)
         for line, i in enumerate(batch):
-            rows[i] = _picked(logits[line], sequences[i])
-    return [rows[i] for i in range(len(sequences))]
+            means[i] = _mean(logits[line], sequences[i])
+    return [means[i] for i in range(len(sequences))]
+
+
+def lm_evaluation_harness(model: Any, tokenizer: Any, sequences: Sequence[EncodedSequence], batch_size: int) -> Means:
+    """The published harness on the same token ids; it tells the sum of a target, so the mean is made from that."""
+    from lm_eval.models.huggingface import HFLM
+
+    harness = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
+    requests = [
+        ((f"{i}", ""), list(s.tokens[: s.target_start]), list(s.tokens[s.target_start :]))
+        for i, s in enumerate(sequences)
+    ]
+    answers = harness._loglikelihood_tokens(requests, disable_tqdm=True)
+    return [-float(logprob) / s.target_length for (logprob, _), s in zip(answers, sequences, strict=True)]
 
 
 class Ours:
@@ -54,9 +68,9 @@ class Ours:
         fuse(self._model)
         return TransformersBackend(self._model, NoTokenizer(), path=self._path, max_batch_tokens=self._tokens)
 
-    def __call__(self, sequences: Sequence[EncodedSequence]) -> Losses:
-        """Losses of the sequences."""
-        return self._backend.score(sequences)
+    def __call__(self, sequences: Sequence[EncodedSequence]) -> Means:
+        """Means of the sequences."""
+        return [sum(row) / len(row) for row in self._backend.score(sequences)]
 
 
 class NoTokenizer:
@@ -66,12 +80,8 @@ class NoTokenizer:
     eos_token_id = 0
 
 
-def _losses(logits: torch.Tensor, sequence: EncodedSequence) -> tuple[float, ...]:
-    return _picked(logits.float().log_softmax(-1), sequence)
-
-
-def _picked(logprobs: torch.Tensor, sequence: EncodedSequence) -> tuple[float, ...]:
+def _mean(logprobs: torch.Tensor, sequence: EncodedSequence) -> float:
     start = sequence.target_start
     targets = torch.tensor(sequence.tokens[start:], device=logprobs.device)
     rows = logprobs[start - 1 : len(sequence.tokens) - 1]
-    return tuple((-rows.gather(1, targets[:, None])[:, 0]).tolist())
+    return float(-rows.gather(1, targets[:, None]).mean())

@@ -17,6 +17,11 @@ from pytest_pmpo.scoring.backends.kernels import logsumexp
 SLICE_BYTES = 256 << 20
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on the device, without waiting for the work queued there (that takes pinned memory)."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 class TargetHead:
     """The output layer of a causal language model with what its class does to the logits afterwards.
 
@@ -65,8 +70,7 @@ class TargetHead:
         for start in range(0, len(hidden), step):
             logits = self.logits(hidden[start : start + step])
             low, high = (int(i) for i in torch.searchsorted(rows, torch.tensor([start, start + step])))
-            here = (rows[low:high] - start).to(hidden.device, non_blocking=True)
-            ids = targets[low:high].to(hidden.device, non_blocking=True)
+            here, ids = (to_device(t, hidden.device) for t in (rows[low:high] - start, targets[low:high]))
             # log-softmax at one id: logit − log Σ exp(logits)
             losses[low:high] = logsumexp(logits)[here] - logits[here, ids].float()
         return losses

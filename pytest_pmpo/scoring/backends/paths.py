@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_pmpo.scoring.backends.head import TargetHead
+from pytest_pmpo.scoring.backends.head import TargetHead, to_device
 from pytest_pmpo.scoring.backends.tree_attention import NAME, UnsupportedAttentionError, register, tree_state
 from pytest_pmpo.scoring.plan import Forest, Ints
 from pytest_pmpo.scoring.records import EncodedSequence
@@ -199,10 +199,10 @@ def _hidden(model: Any, tokens: Ints, **options: Any) -> Tensor:
     """Last hidden states [batch, n, hidden size] of int64 tokens [batch, n]."""
     device = model.device
     moved = {
-        name: torch.from_numpy(value).to(device, non_blocking=True) if isinstance(value, np.ndarray) else value
+        name: to_device(torch.from_numpy(value), device) if isinstance(value, np.ndarray) else value
         for name, value in options.items()
     }
-    ids = torch.from_numpy(tokens).to(device, non_blocking=True)
+    ids = to_device(torch.from_numpy(tokens), device)
     use_cache = "past_key_values" in options
     hidden: Tensor = model.base_model(input_ids=ids, use_cache=use_cache, **moved).last_hidden_state
     return hidden
@@ -211,7 +211,7 @@ def _hidden(model: Any, tokens: Ints, **options: Any) -> Tensor:
 def _read(head: TargetHead, hidden: Tensor, rows: Ints, targets: Ints) -> Tensor:
     """Losses at rows (ascending) of hidden [n, hidden size]; equal rows meet the vocabulary once."""
     distinct, inverse = np.unique(rows, return_inverse=True)
-    index = torch.from_numpy(distinct).to(hidden.device, non_blocking=True)
+    index = to_device(torch.from_numpy(distinct), hidden.device)
     return head.losses(hidden.index_select(0, index), torch.from_numpy(inverse), torch.from_numpy(targets))
 
 

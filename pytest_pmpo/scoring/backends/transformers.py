@@ -83,11 +83,10 @@ class TransformersBackend:
                 rest = run.unfinished
                 try:
                     self._path.run([sequences[i] for i in rest], self._budget.tokens, run.sink(rest))
-                    run.flush()
                 except (RuntimeError, MemoryError) as error:
-                    run.drop_pending()
                     if not is_out_of_memory(error) or not self._budget.halve():
                         raise
+                run.flush()
         return run.results()
 
     def _check_vocabulary(self, sequences: Sequence[EncodedSequence]) -> None:
@@ -169,7 +168,7 @@ def _probes(vocabulary: int) -> list[EncodedSequence]:
 
 
 class _Run:
-    """Losses as they come in, one chunk behind the device so that it never waits to be read."""
+    """Losses as they come in. They stay on the device until the end: a read in between would make it run dry."""
 
     def __init__(self, sequences: Sequence[EncodedSequence], progress: Progress | None) -> None:
         self._sequences = sequences
@@ -180,7 +179,7 @@ class _Run:
         self._starts = np.cumsum(lengths) - lengths
         self._losses = np.full(int(lengths.sum()), np.nan, dtype=np.float64)
         self._seen = np.zeros(len(self._losses), dtype=bool)
-        self._pending: tuple[Ints, Tensor] | None = None
+        self._pending: list[tuple[Ints, Tensor]] = []
 
     @property
     def unfinished(self) -> list[int]:
@@ -193,8 +192,8 @@ class _Run:
         starts = self._starts[np.array(numbers, dtype=np.int64)]
 
         def take(sequences: Ints, offsets: Ints, losses: Tensor, tokens: int) -> None:
-            self.flush()
-            self._pending = (starts[sequences] + offsets, losses) if len(sequences) else None
+            if len(sequences):
+                self._pending.append((starts[sequences] + offsets, losses))
             self._done += tokens
             if self._progress is not None:
                 self._progress(min(self._done, self._total), self._total)
@@ -202,16 +201,11 @@ class _Run:
         return take
 
     def flush(self) -> None:
-        """Read what the device has finished."""
-        if self._pending is not None:
-            places, losses = self._pending
-            self._pending = None
+        """Read what is on the device."""
+        for places, losses in self._pending:
             self._losses[places] = losses.double().cpu().numpy()
             self._seen[places] = True
-
-    def drop_pending(self) -> None:
-        """Forget what a failed pass left unread."""
-        self._pending = None
+        self._pending.clear()
 
     def results(self) -> list[tuple[float, ...]]:
         """Losses by sequence.
