@@ -51,6 +51,7 @@ class Checker:
         self._progress = progress
         self._limits = {} if threads is None else {"threads": threads}
         self._fitting: set[str] = set()
+        self._metrics: dict[bool, dict[str, Metric]] = {}
         self._seconds = 0.0
 
     @cached_property
@@ -130,8 +131,10 @@ class Checker:
             ConfigError: no metric has the name that was asked for.
             FixtureError: a fixture cannot be measured by it.
         """
-        metrics = self.project.extensions.metrics(end_of_turn=task.settings.end_of_turn)
-        return choose(task.suite.fixtures, task.settings.metric, metrics)
+        end_of_turn = task.settings.end_of_turn
+        if end_of_turn not in self._metrics:
+            self._metrics[end_of_turn] = self.project.extensions.metrics(end_of_turn=end_of_turn)
+        return choose(task.suite.fixtures, task.settings.metric, self._metrics[end_of_turn])
 
     def work(self) -> Work:
         """What scoring took so far."""

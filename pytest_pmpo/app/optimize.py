@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from pytest_pmpo.app.check import Checker
 from pytest_pmpo.app.project import Task
@@ -36,6 +37,7 @@ class Wanted:
         templates: folder whose report templates and meta-prompts are taken instead of ours.
         record: file that the language models' answers are appended to.
         task: what the prompt is for; default the prompt's own description or text.
+        segmenter: what cuts the prompt into parts: its structure, or the language model as in the paper.
     """
 
     strategy: str = "pmpo"
@@ -49,6 +51,7 @@ class Wanted:
     templates: Path | None = None
     record: Path | None = None
     task: str | None = None
+    segmenter: Literal["structure", "model"] = "structure"
     hand_over: HandOver = field(default_factory=HandOver)
 
 
@@ -106,7 +109,7 @@ def request(checker: Checker, task: Task, wanted: Wanted, environ: Mapping[str, 
         policy=replace(checker.policy(task, engine, metric), family=1),
         task=wanted.task,
         seed=wanted.seed,
-        tuning=choice.tuning,
+        tuning=replace(choice.tuning, segmenter=wanted.segmenter),
         constraints=choice.constraints,
         context=ParseContext(source.read, source.glob, task.settings.label_keys),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pytest_pmpo.app.extensions import Extensions
 from pytest_pmpo.config import Config, Settings
 from pytest_pmpo.errors import ModelError, PmpoError
 from pytest_pmpo.prompts.discovery import discover
+from pytest_pmpo.prompts.formats.base import Format
 from pytest_pmpo.prompts.load import load, load_prompts
 from pytest_pmpo.prompts.model import PromptSuite
 from pytest_pmpo.prompts.source import Source, WorkingTree, find_root
@@ -67,7 +69,7 @@ class LoadedFile:
     read: frozenset[str]
 
 
-@dataclass(slots=True)
+@dataclass
 class Project:
     """What a run works on.
 
@@ -81,7 +83,7 @@ class Project:
     config: Config
     extensions: Extensions
     _files: dict[str, LoadedFile | PmpoError] = field(default_factory=dict)
-    _discovered: tuple[str, ...] | None = None
+    _tasks: dict[str, tuple[Task, ...]] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -110,26 +112,35 @@ class Project:
         Raises:
             ConfigError: a configured pattern matches nothing, or leaves the repository.
         """
-        if self._discovered is None:
-            patterns = self.config.patterns(self.root)
-            unset = self.config.origin("prompts") == "default" and not any((self.root / p).exists() for p in patterns)
-            self._discovered = () if unset else discover(self.root, patterns, self.extensions.formats())
         return self._discovered
+
+    @cached_property
+    def _discovered(self) -> tuple[str, ...]:
+        patterns = self.config.patterns(self.root)
+        unset = self.config.origin("prompts") == "default" and not any((self.root / p).exists() for p in patterns)
+        return () if unset else discover(self.root, patterns, self._formats)
+
+    @cached_property
+    def _formats(self) -> tuple[Format, ...]:
+        return self.extensions.formats()
 
     def settings_for(self, path: str) -> Settings:
         """The settings of one prompt file."""
+        if not self.config.settings.override:
+            return self.config.settings
         folder = self.config.folder
         below = Path(self.root, path)
         relative = below.relative_to(folder) if below.is_relative_to(folder) else below.relative_to(self.root)
         return self.config.for_path(relative.as_posix())
 
     def models(self) -> tuple[tuple[str, Settings], ...]:
-        """Every model the settings name, overrides included, with the settings that name it; each once."""
-        found = dict.fromkeys(self.config.settings.models, self.config.settings)
-        for path in self.discovered():
-            settings = self.settings_for(path)
-            for spec in settings.models:
-                found.setdefault(spec, settings)
+        """Every model the settings name, overrides included, with the settings it runs under; each once."""
+        settings = self.config.settings
+        found = dict.fromkeys(settings.models, settings)
+        if "models" not in self.config.given:
+            unpinned = settings.model_copy(update={"revision": None})
+            for override in settings.override:
+                found = dict.fromkeys(override.models or (), unpinned) | found
         return tuple(found.items())
 
     def model_names(self, specs: Sequence[str]) -> tuple[str, ...]:
@@ -146,7 +157,7 @@ class Project:
         if path not in self._files:
             source = _Recording(WorkingTree(self.root))
             try:
-                suites = load(source, path, self.extensions.formats(), self.settings_for(path).label_keys)
+                suites = load(source, path, self._formats, self.settings_for(path).label_keys)
                 self._files[path] = LoadedFile(suites, frozenset(source.paths))
             except PmpoError as error:
                 self._files[path] = error
@@ -161,7 +172,7 @@ class Project:
         Raises:
             PmpoError: it is not there, or does not parse.
         """
-        return load_prompts(source, path, self.extensions.formats())
+        return load_prompts(source, path, self._formats)
 
     def tasks(self, path: str) -> tuple[Task, ...]:
         """One task per prompt in the file and model.
@@ -169,6 +180,11 @@ class Project:
         Raises:
             PmpoError: see ``load``.
         """
+        if path not in self._tasks:
+            self._tasks[path] = self._make_tasks(path)
+        return self._tasks[path]
+
+    def _make_tasks(self, path: str) -> tuple[Task, ...]:
         suites = self.load(path).suites
         settings = self.settings_for(path)
         names = self.model_names(settings.models)
