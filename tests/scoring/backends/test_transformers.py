@@ -38,7 +38,7 @@ def test_nan_names_the_sequence(build: Build, tree: Tree) -> None:
 def test_a_tokenizer_of_another_model_is_refused(build: Build) -> None:
     backend = TransformersBackend(build("llama"), Tokenizer())
     with pytest.raises(
-        ModelError, match="fixture 'a': the tokenizer gives id 500, but .* LlamaForCausalLM has 97 rows"
+        ModelError, match=r"fixture 'a': the tokenizer gives id 500, but .* LlamaForCausalLM has 97 rows"
     ):
         backend.score([EncodedSequence((3, 500), 1, "fixture 'a'")])
 
