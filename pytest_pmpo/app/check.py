@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from pytest_pmpo.app.banks import bank_metric, defend
 from pytest_pmpo.app.models import Engine, Models
 from pytest_pmpo.app.noise import NoiseFile
 from pytest_pmpo.app.progress import ProgressLine
@@ -24,8 +25,8 @@ from pytest_pmpo.errors import EncodingError, PmpoError, PromptError
 from pytest_pmpo.gate import baseline
 from pytest_pmpo.gate.policy import decide
 from pytest_pmpo.gate.records import Policy, Verdict
-from pytest_pmpo.prompts.model import Prompt
-from pytest_pmpo.prompts.source import Base, NoBase, find_base
+from pytest_pmpo.prompts.model import Note, Prompt
+from pytest_pmpo.prompts.source import Base, NoBase, WorkingTree, find_base
 from pytest_pmpo.report.records import Entry, ModelFacts
 from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.metrics.select import choose
@@ -103,12 +104,21 @@ class Checker:
         version = self.reference.version(task)
         engine = self.models.engine(task.model, task.settings)
         self._require_fingerprint(task, engine)
-        metric = self.metric(task)
+        bank = bank_metric(WorkingTree(self.project.root), task, engine, version.prompt)
+        metric = bank.metric or self.metric(task)
         head, base, version = self._score(task, version, engine, metric)
         verdict = self._decide(task, version, self.policy(task, engine, metric), head, base)
+        verdict = defend(verdict, task.path, [head] if base is None else [head, base])
         model = engine.model
         return Result(
-            Entry(verdict, task.path, task.line, _turns(version.prompt), _turns(task.suite.prompt), notes=_notes(task)),
+            Entry(
+                verdict,
+                task.path,
+                task.line,
+                _turns(version.prompt),
+                _turns(task.suite.prompt),
+                notes=_notes(task, bank.notes),
+            ),
             baseline.store(head, task.suite.prompt.template_digest, task.suite.fixtures),
             ModelFacts(task.model_name, model.revision, engine.device, engine.dtype),
             engine.fingerprint.as_mapping(),
@@ -121,7 +131,8 @@ class Checker:
             PmpoError: whatever is wrong with the prompt, its fixtures, the model.
         """
         engine = self.models.engine(task.model, task.settings)
-        [score] = engine.scorer.score([task.suite.prompt], task.suite.fixtures, self.metric(task))
+        metric = bank_metric(WorkingTree(self.project.root), task, engine, None).metric or self.metric(task)
+        [score] = engine.scorer.score([task.suite.prompt], task.suite.fixtures, metric)
         return score
 
     def metric(self, task: Task) -> Metric:
@@ -225,6 +236,6 @@ def _turns(prompt: Prompt | None) -> tuple[tuple[str, str], ...]:
     return () if prompt is None else tuple((message.role, message.text) for message in prompt.messages)
 
 
-def _notes(task: Task) -> tuple[str, ...]:
-    notes = task.suite.prompt.notes
+def _notes(task: Task, more: Sequence[Note] = ()) -> tuple[str, ...]:
+    notes = (*task.suite.prompt.notes, *more)
     return tuple(f"{note.location}: {note.message}" if note.location else note.message for note in notes)

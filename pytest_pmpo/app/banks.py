@@ -1,0 +1,94 @@
+"""A prompt's response bank, where there is one: the metric it gives, and what the gate says where it does not reach.
+
+A bank is the best metric the gate knows, so ``metric = "auto"`` takes it as soon as every fixture has graded responses
+in it. Base and head are measured against the same responses. Where the bank covers too little of what either of them
+would answer, the comparison cannot be defended: the verdict is ``inconclusive`` and says what a top-up would cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pytest_pmpo.app.models import Engine
+from pytest_pmpo.app.project import Task
+from pytest_pmpo.errors import BankError, Location
+from pytest_pmpo.gate.records import Verdict
+from pytest_pmpo.prompts.model import Note, Prompt
+from pytest_pmpo.prompts.source import Source
+from pytest_pmpo.responses.bank import bank_names, read_bank
+from pytest_pmpo.responses.records import Bank
+from pytest_pmpo.responses.topup import plan
+from pytest_pmpo.responses.weigh import weigh
+from pytest_pmpo.scoring.metrics.base import Metric
+from pytest_pmpo.scoring.metrics.response_bank import NAME, coverage
+from pytest_pmpo.scoring.records import PromptScore
+
+
+@dataclass(frozen=True, slots=True)
+class BankMetric:
+    """The metric a bank gives, or None with what there is to say about that."""
+
+    metric: Metric | None
+    notes: tuple[Note, ...] = ()
+
+
+def find_bank(source: Source, path: str) -> Bank | None:
+    """The bank beside a prompt file.
+
+    Raises:
+        BankError: with file and line if it is malformed, or if there are two.
+    """
+    present = [name for name in bank_names(path) if source.exists(name)]
+    if len(present) > 1:
+        raise BankError(f"{path} has two banks: {' and '.join(present)}", hint="join them into one file")
+    return read_bank(present[0], source.read(present[0])) if present else None
+
+
+def bank_metric(source: Source, task: Task, engine: Engine, base: Prompt | None) -> BankMetric:
+    """The bank's metric for a task whose settings allow it.
+
+    Raises:
+        BankError: the bank is malformed, or was asked for by name and is missing or lacks a fixture.
+    """
+    if task.settings.metric not in ("auto", NAME):
+        return BankMetric(None)
+    required = task.settings.metric == NAME
+    bank = find_bank(source, task.path)
+    if bank is None:
+        if required:
+            raise BankError(
+                f"metric = {NAME!r}, but {task.path} has no bank",
+                location=Location(task.path),
+                hint=f"pmpo bank build {task.path}",
+            )
+        return BankMetric(None)
+    known = [task.suite.prompt] if base is None else [base, task.suite.prompt]
+    weighed = weigh(bank, task.suite.fixtures, engine.scorer, model=engine.model.fingerprint, known=known)
+    lacking = [fixture for fixture in task.suite.fixtures if fixture.id not in weighed.usable]
+    if not lacking:
+        return BankMetric(weighed.metric, weighed.notes)
+    named = f"{len(lacking)} fixtures have no usable response in {bank.path}, such as {lacking[0].id!r}"
+    if required:
+        raise BankError(named, location=lacking[0].location, hint=f"pmpo bank build {task.path}")
+    return BankMetric(None, (*weighed.notes, Note(f"the bank is not used: {named}", Location(bank.path))))
+
+
+def defend(verdict: Verdict, path: str, scores: Sequence[PromptScore]) -> Verdict:
+    """The verdict, or ``inconclusive`` where a bank covers too little of one of the versions compared."""
+    short = [score for score in scores if (reach := coverage(score)) is not None and not reach.sufficient()]
+    if not short or verdict.comparison is None:
+        return verdict
+    worst = min(short, key=lambda score: _share(score))
+    return replace(
+        verdict,
+        status="inconclusive",
+        failed=verdict.policy.strict,
+        reason=f"the response bank covers only {_share(worst):.0%} of what this version would answer",
+        advice=(plan(worst).sentence(path),),
+    )
+
+
+def _share(score: PromptScore) -> float:
+    reach = coverage(score)
+    return 1.0 if reach is None else reach.share

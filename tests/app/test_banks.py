@@ -1,0 +1,103 @@
+"""A response bank beside a prompt is what the gate measures by, and it abstains where the bank does not reach."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytest_pmpo.app.banks import defend
+from pytest_pmpo.app.check import Checker
+from pytest_pmpo.app.extensions import Extensions, bare_manager
+from pytest_pmpo.app.project import Project
+from pytest_pmpo.app.results import Result
+from pytest_pmpo.errors import BankError
+from pytest_pmpo.gate.policy import decide
+from pytest_pmpo.gate.records import Policy
+from pytest_pmpo.scoring.records import FixtureScore, Measurement, MetricInfo, PromptScore, TargetScore
+
+PROMPT = "Say {word} or {other}. Input: {{{{ text }}}}\n"
+FIXTURES = "".join(
+    json.dumps({"id": f"f{i}", "vars": {"text": f"item {i}"}, "expected": "yes" if i % 2 else "no"}) + "\n"
+    for i in range(8)
+)
+
+
+def row(fixture: str, text: str, grade: float) -> str:
+    return json.dumps({"fixture": fixture, "response": text, "grade": grade, "source": "written", "finished": True})
+
+
+BANK = "\n".join(
+    row(f"f{i}", text, float(text == ("yes" if i % 2 else "no"))) for i in range(8) for text in ("yes", "no")
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path, clean_environment: Path) -> Path:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "pyproject.toml").write_text('[tool.pmpo]\nmodel = "fake"\n')
+    (tmp_path / "prompts/a.j2").write_text(PROMPT.format(word="yes", other="no"))
+    (tmp_path / "prompts/a.fixtures.jsonl").write_text(FIXTURES)
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def check(root: Path, **given: object) -> Result:
+    project = Project.open(root, given, Extensions(bare_manager().hook))
+    [task] = project.tasks("prompts/a.j2")
+    return Checker(project, environ={}).check(task)
+
+
+def test_a_bank_beside_the_prompt_is_the_metric(project: Path) -> None:
+    (project / "prompts/a.responses.jsonl").write_text(BANK + "\n")
+    (project / "prompts/a.j2").write_text(PROMPT.format(word="yes", other="nope"))
+    verdict = check(project).entry.verdict
+    assert verdict.metric.name == "response-bank"
+    assert "proxy" not in verdict.reason
+
+
+def test_without_a_bank_the_fixtures_decide_the_metric(project: Path) -> None:
+    assert check(project).entry.verdict.metric.name == "cross-entropy"
+
+
+def test_a_bank_that_lacks_a_fixture_is_not_used_and_says_so(project: Path) -> None:
+    (project / "prompts/a.responses.jsonl").write_text(row("f0", "no", 1.0) + "\n")
+    result = check(project)
+    assert result.entry.verdict.metric.name == "cross-entropy"
+    assert any("7 fixtures have no usable response" in note for note in result.entry.notes)
+
+
+def test_a_bank_asked_for_by_name_has_to_be_there(project: Path) -> None:
+    with pytest.raises(BankError, match="has no bank"):
+        check(project, metric="response-bank")
+
+
+def test_a_broken_bank_is_an_error_with_its_line(project: Path) -> None:
+    (project / "prompts/a.responses.jsonl").write_text(BANK + "\n{broken\n")
+    with pytest.raises(BankError, match=r"a\.responses\.jsonl:17"):
+        check(project)
+
+
+def score(value: float, coverage: float) -> PromptScore:
+    details = {"coverage": coverage, "effective_sample_size": 2.0, "responses": 4.0, "informative": 1.0}
+    rows = [
+        FixtureScore(
+            f"f{i}", Measurement(value, details={**details, "variance": 0.01}), scores=(TargetScore((1.0,), 3),)
+        )
+        for i in range(8)
+    ]
+    return PromptScore(
+        "prompts/a.j2", MetricInfo("response-bank", "accuracy", "higher", False, "absolute"), tuple(rows)
+    )
+
+
+@pytest.mark.parametrize(("reach", "status"), [(0.9, "regressed"), (0.2, "inconclusive")])
+def test_a_bank_that_does_not_reach_the_head_leaves_it_undecided_and_tells_the_cost(reach: float, status: str) -> None:
+    head, base = score(0.2, reach), score(0.9, 1.0)
+    verdict = defend(decide(head, base, Policy(), model="fake"), "prompts/a.j2", [head, base])
+    assert verdict.status == status
+    assert verdict.failed == (status == "regressed")
+    assert any("pmpo bank top-up prompts/a.j2" in line for line in verdict.advice) == (status == "inconclusive")
