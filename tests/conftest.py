@@ -6,6 +6,7 @@ import json
 import subprocess
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import pytest
@@ -134,19 +135,25 @@ class Repo:
         return run
 
 
-_KEPT = (
-    *("yaml", "numpy", "scipy.stats", "git", "pathspec", "jinja2", "pydantic", "rich.cells"),
-    *("pytest_pmpo.plugin.gate", "pytest_pmpo.app.builtin", "pytest_pmpo.prompts.formats.registry"),
-)
-"""pytester forgets what is imported while it is there; extension modules (yaml's, numpy's) do not survive a second
-import, and the others would cost every run their time."""
+_LIBRARIES = ("yaml", "numpy", "scipy.stats", "git", "pathspec", "jinja2.sandbox", "pydantic", "rich.cells", "sqlite3")
+_ROOMS = ("prompts", "gate", "report", "app", "plugin", "scoring.metrics")
+
+
+def _keep_modules() -> None:
+    """Import what a run of the plugin would. pytester forgets what is imported while it is there, and a second import
+    makes classes that are not those of the first; extension modules (yaml's, numpy's) do not survive it at all."""
+    for name in _LIBRARIES:
+        import_module(name)
+    for room in _ROOMS:
+        package = import_module(f"pytest_pmpo.{room}")
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
 
 
 @pytest.fixture
 def repo(clean_environment: Path, request: pytest.FixtureRequest) -> Repo:
     """The repository, on branch main, clean; the working directory."""
-    for name in _KEPT:
-        import_module(name)
+    _keep_modules()
     made = Repo(request.getfixturevalue("pytester"))
     made.write("pyproject.toml", SETTINGS)
     made.write("pytest.ini", "[pytest]\ntestpaths = tests\n")

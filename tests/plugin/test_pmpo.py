@@ -105,7 +105,7 @@ def test_a_prompt_named_on_the_command_line_is_judged_without_pmpo_too(repo: Rep
     assert repo.ids("prompts/spam.prompt.yml") == [SPAM]
     assert repo.ids(SPAM) == [SPAM]
     assert repo.ids("tests", "prompts/greeting.md") == [UNIT, GREETING]
-    assert repo.ids("prompts", "prompts/spam.prompt.yml", "--pmpo") == [GREETING, SPAM]
+    assert sorted(repo.ids("prompts", "prompts/spam.prompt.yml", "--pmpo")) == [GREETING, SPAM]
 
 
 def test_a_prompt_outside_the_configured_folders_can_be_named(repo: Repo):
