@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--rewriter", action="append", default=[], metavar="NAME", help=f"again for more: {', '.join(NAMES)}"
     )
+    search.add_argument("--segmenter", choices=("structure", "model"), default="structure", help="what cuts the prompt")
     search.add_argument("--task", metavar="TEXT", help="what the prompt is for, in words")
     search.add_argument("--seed", type=int, default=0, help="another seed is another split and another search")
     search.add_argument("--templates", type=Path, metavar="DIR", help="your own report templates and meta-prompts")
@@ -111,6 +112,7 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
         templates=arguments.templates,
         record=arguments.record,
         task=arguments.task,
+        segmenter=arguments.segmenter,
         hand_over=hand,
     )
 

@@ -106,6 +106,14 @@ class Evaluation:
         """Tokens of a piece of prompt text."""
         return len(self.scorer.backend.tokenizer.encode(text, special_tokens=False))
 
+    def answer_tokens(self, prompt: Prompt, fixtures: Sequence[Fixture]) -> dict[str, tuple[str, ...]]:
+        """The first answer of each fixture, token by token as text; nothing where the model is not open."""
+        decode = getattr(self.scorer.backend.tokenizer, "decode", None) if self.scorer.opened else None
+        if decode is None:
+            return {}
+        first = {fixture.id: self._encode(prompt, fixture)[0] for fixture in fixtures}
+        return {name: tuple(decode([t]) for t in s.tokens[s.target_start :]) for name, s in first.items()}
+
     def _missing(
         self, prompts: Sequence[Prompt], fixtures: Sequence[Fixture]
     ) -> Iterator[tuple[list[Prompt], tuple[Fixture, ...]]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pytest_pmpo.errors import BackendError, BudgetError, FixtureError, RewriterError
 from pytest_pmpo.gate.policy import decide
 from pytest_pmpo.gate.records import Policy, Verdict
+from pytest_pmpo.optimize.asking import Asking
 from pytest_pmpo.optimize.budget import Budget, Ledger
 from pytest_pmpo.optimize.constraints import Constraints
 from pytest_pmpo.optimize.evaluation import Evaluation
@@ -134,13 +135,19 @@ class _Run:
         self.heldout: dict[str, float] = {}
         self.best = self.incumbent
         self.ending: tuple[Ending, str] = ("exhausted", "the strategy had nothing left to try")
+        asking = Asking(
+            self.ledger,
+            journal,
+            request.tuning.sampling,
+            request.seed,
+            on_written=lambda: listener.working(self.ledger.spent),
+        )
         self.study = Study(
             self.incumbent,
             splits,
             self.evaluation,
             request.rewriters,
-            self.ledger,
-            journal,
+            asking,
             task=request.task or _task(request.suite),
             seed=request.seed,
             tuning=request.tuning,
@@ -148,7 +155,6 @@ class _Run:
             constraints=request.constraints,
             writable=self.home.unwritable,
             disabled=self._disabled,
-            on_written=lambda: listener.working(self.ledger.spent),
         )
 
     def result(self) -> OptimizeResult:
@@ -267,6 +273,7 @@ class _Run:
             dropped=dict(self.study.dropped),
             scored=self.evaluation.prompts_scored,
             notes=tuple(self.notes),
+            token_texts=self.evaluation.answer_tokens(self.best.prompt, self.splits.heldout) if verdict else {},
         )
 
     def _confirm(self, before: Measured) -> tuple[Verdict | None, bool, str]:

@@ -99,6 +99,8 @@ class OptimizeResult:
         data: bytes of the file with the winner written in; None unless ``won``.
         masks: the incumbent's and the winner's mask tables, where they were measured.
         splits: fixture ids by part.
+        token_texts: the tokens of each held-out fixture's first answer as text, where the tokenizer can say them and
+            the model was open.
     """
 
     path: str
@@ -125,3 +127,4 @@ class OptimizeResult:
     dropped: Mapping[str, int] = field(default_factory=dict)
     scored: int = 0
     notes: tuple[str, ...] = ()
+    token_texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

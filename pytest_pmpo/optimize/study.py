@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_pmpo.errors import OptimizeError, RewriterError
 from pytest_pmpo.optimize import demos, masking, tagging
-from pytest_pmpo.optimize.budget import Ledger
 from pytest_pmpo.optimize.constraints import Constraints, copied
 from pytest_pmpo.optimize.evaluation import Evaluation
 from pytest_pmpo.optimize.hard_cases import HardCase, hardest
 from pytest_pmpo.optimize.masking import MaskTable
 from pytest_pmpo.optimize.pages import page
 from pytest_pmpo.optimize.records import Candidate
-from pytest_pmpo.optimize.rewriters.base import Proposal, Rejection, Reply, Rewriter, View, Writer
+from pytest_pmpo.optimize.rewriters.base import Ask, Proposal, Rejection, Reply, Rewriter, View
 from pytest_pmpo.optimize.rewriters.language import LanguageRewriter, read_answer
 from pytest_pmpo.optimize.selection import Acceptance
 from pytest_pmpo.optimize.splits import Splits
-from pytest_pmpo.optimize.state import Journal
 from pytest_pmpo.optimize.units import Unit, segment
 from pytest_pmpo.prompts.model import Fixture, Prompt, Turn
 from pytest_pmpo.scoring.backends.base import SamplingSettings
@@ -61,7 +56,6 @@ class Study:
     Args:
         writable: None if the prompt can be written back into its file, else why not (the candidate is dropped).
         disabled: called with a rewriter's name and reason when it fails and others go on without it.
-        on_written: called after every answer of a language model, for the live view.
     """
 
     def __init__(
@@ -70,8 +64,7 @@ class Study:
         splits: Splits,
         evaluation: Evaluation,
         rewriters: Sequence[Rewriter],
-        ledger: Ledger,
-        journal: Journal,
+        ask: Ask,
         *,
         task: str,
         seed: int = 0,
@@ -80,7 +73,6 @@ class Study:
         constraints: Constraints | None = None,
         writable: Callable[[Prompt], str | None] = lambda _: None,
         disabled: Callable[[str, str], None] = lambda name, reason: None,
-        on_written: Callable[[], None] = lambda: None,
     ) -> None:
         self.incumbent = incumbent
         self.task = task
@@ -94,15 +86,12 @@ class Study:
         self.known: dict[str, Candidate] = {incumbent.digest: incumbent}
         self._splits = splits
         self._evaluation = evaluation
+        self._ask = ask
         self._rewriters = list(rewriters)
-        self._ledger = ledger
-        self._journal = journal
         self._writable = writable
         self._disabled = disabled
-        self._on_written = on_written
         self._masks: dict[str, MaskTable] = {}
         self._refused: set[str] = set()
-        self._asked: Counter[str] = Counter()
 
     @property
     def unit(self) -> str:
@@ -168,7 +157,7 @@ class Study:
             sheet = page(prompt, "whole")
             question = tagging.question(prompt, limit, self.language.overrides)
             if sheet is not None and question is not None:
-                ((reply,),) = self.ask(self.language.writer, [question], 1)
+                ((reply,),) = self._ask(self.language.writer, [question], 1)
                 units = tagging.read(prompt, reply.text, limit)
                 if units:
                     return units
@@ -216,7 +205,7 @@ class Study:
         for rewriter in list(self._rewriters):
             count = self.tuning.variants if isinstance(rewriter, LanguageRewriter) else self.tuning.edits
             try:
-                proposals = rewriter.propose(view, self.ask, count)
+                proposals = rewriter.propose(view, self._ask, count)
             except RewriterError as error:
                 self._rewriters.remove(rewriter)
                 if not self._rewriters:
@@ -273,6 +262,10 @@ class Study:
             hint='add the rewriter "local" or "openai:MODEL", or use the strategy "pmpo"',
         )
 
+    def ask_writer(self, questions: Sequence[Sequence[Turn]], samples: int) -> list[tuple[Reply, ...]]:
+        """Raw answers of the language rewriter's writer, journalled and within the budget."""
+        return self._ask(self.language.writer, questions, samples)
+
     def write(
         self, parent: Candidate, questions: Sequence[Sequence[Turn]], samples: int, origin: str
     ) -> list[list[Candidate]]:
@@ -282,41 +275,10 @@ class Study:
         if sheet is None:
             return [[] for _ in questions]
         result = []
-        for replies in self.ask(rewriter.writer, questions, samples):
+        for replies in self._ask(rewriter.writer, questions, samples):
             read = [
                 read_answer(sheet, r.text, origin, finished=r.finished, tags_required=rewriter.tags_required)
                 for r in replies
             ]
             result.append([c for c in (self._admit(parent, p) for p in read) if c is not None])
         return result
-
-    def ask(self, writer: Writer, conversations: Sequence[Sequence[Turn]], samples: int) -> list[tuple[Reply, ...]]:
-        """Answers from the journal, else from the writer within the budget, journalled before they are used."""
-        keys = []
-        for conversation in conversations:
-            key = _question_key(writer, conversation, samples, self.tuning.sampling)
-            self._asked[key] += 1
-            keys.append(f"{key}/{self._asked[key]}")
-        # a question asked again is meant to be answered anew
-        turn = max((self._asked[key.partition("/")[0]] for key in keys), default=1) - 1
-        settings = replace(self.tuning.sampling, seed=self.seed + 1_000 * turn)
-        missing = {k: c for k, c in zip(keys, conversations, strict=True) if k not in self._journal.answers}
-        if missing:
-            self._ledger.require_generation(len(missing) * samples * settings.max_new_tokens)
-            began = time.monotonic()
-            rows = writer.write(list(missing.values()), settings, samples=samples, seconds=self._ledger.seconds_left)
-            for key, row in zip(missing, rows, strict=True):
-                now = time.monotonic()
-                self._ledger.pay_generation(sum(reply.tokens for reply in row), now - began)
-                began = now
-                answers = tuple((reply.text, reply.tokens, reply.finished) for reply in row)
-                self._journal.record_answers(key, answers, self._ledger.spent)
-                self._on_written()
-        return [tuple(Reply(*answer) for answer in self._journal.answers[key]) for key in keys]
-
-
-def _question_key(writer: Writer, conversation: Sequence[Turn], samples: int, settings: SamplingSettings) -> str:
-    shown = json.dumps(
-        [writer.identity, [[t.role, t.content] for t in conversation], samples, repr(settings)], ensure_ascii=True
-    )
-    return hashlib.sha256(shown.encode()).hexdigest()

@@ -6,7 +6,7 @@ templates only decide how it is fenced or escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_pmpo.optimize.masking import MaskRow, MaskTable
@@ -70,7 +70,7 @@ class RoundRow:
 
 @dataclass(frozen=True, slots=True)
 class FixtureRow:
-    """One held-out fixture, with the tokens of its answer that changed most: ``#3 −0.42``."""
+    """One held-out fixture, with the tokens of its answer that changed most: text (or ``#3``) and difference."""
 
     id: str
     before: str
@@ -78,7 +78,7 @@ class FixtureRow:
     delta: str
     better: bool
     broken: bool
-    tokens: str
+    tokens: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,17 +203,19 @@ def _fixtures(result: OptimizeResult) -> Iterator[FixtureRow]:
             change(toward_head(verdict, row.delta)),
             row.delta < 0,
             row.broken,
-            _tokens(row.base, row.head),
+            _tokens(row.base, row.head, result.token_texts.get(row.fixture_id, ())),
         )
 
 
-def _tokens(base: FixtureScore, head: FixtureScore) -> str:
-    """The tokens of the first answer whose loss moved most, by place in the answer, nats."""
+def _tokens(base: FixtureScore, head: FixtureScore, texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The tokens of the first answer whose loss moved most, in the order of the answer, nats."""
     if not base.scores or not head.scores or len(base.scores[0].nll) != len(head.scores[0].nll):
-        return ""
+        return ()
     moves = [(new - old, i) for i, (old, new) in enumerate(zip(base.scores[0].nll, head.scores[0].nll, strict=True), 1)]
     largest = sorted(moves, key=lambda move: -abs(move[0]))[:_MOST_TOKENS]
-    return ", ".join(f"#{i} {change(delta)}" for delta, i in sorted(largest, key=lambda move: move[1]))
+    ordered = sorted(largest, key=lambda move: move[1])
+    known = len(texts) == len(moves)
+    return tuple((plain(texts[i - 1]) or "␣" if known else f"#{i}", change(delta)) for delta, i in ordered)
 
 
 def _facts(result: OptimizeResult) -> tuple[tuple[str, str], ...]:

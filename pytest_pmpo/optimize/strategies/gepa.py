@@ -16,7 +16,6 @@ from pytest_pmpo.optimize.metaprompts import shown_case
 from pytest_pmpo.optimize.pages import Page, page
 from pytest_pmpo.optimize.records import Candidate, Step
 from pytest_pmpo.optimize.rewriters.base import Reply
-from pytest_pmpo.optimize.rewriters.language import LanguageRewriter
 from pytest_pmpo.optimize.study import Study
 from pytest_pmpo.prompts.model import Fixture, Turn
 
@@ -95,7 +94,6 @@ class _Adapter:
         self.sheet: Page = sheet
         self.error: BaseException | None = None
         self._study = study
-        self._language: LanguageRewriter = study.language
         self._candidates: dict[str, Candidate | None] = {sheet.text: study.incumbent}
         (losses,) = study.losses([study.incumbent], "development")
         self._unusable = -(max(losses) + UNUSABLE)
@@ -134,7 +132,7 @@ class _Adapter:
         """The study's writer behind the package's interface."""
         text = prompt if isinstance(prompt, str) else "\n".join(str(part.get("content", "")) for part in prompt)
         question = [(Turn("user", text),)]
-        rows: list[tuple[Reply, ...]] = self._guard(lambda: self._study.ask(self._language.writer, question, 1))
+        rows: list[tuple[Reply, ...]] = self._guard(lambda: self._study.ask_writer(question, 1))
         return rows[0][0].text
 
     def best(self) -> Candidate:
