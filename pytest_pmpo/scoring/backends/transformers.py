@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from pytest_pmpo.errors import ModelError, NumericsError
-from pytest_pmpo.scoring.backends.base import Progress
+from pytest_pmpo.prompts.model import Turn
+from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
 from pytest_pmpo.scoring.backends.budget import TokenBudget, is_out_of_memory
+from pytest_pmpo.scoring.backends.generation import Sampler, with_logprobs
 from pytest_pmpo.scoring.backends.head import TargetHead
 from pytest_pmpo.scoring.backends.hf_tokenizer import HFTokenizer
 from pytest_pmpo.scoring.backends.paths import ExecutionPath, PlainPath, PrefixPath, Sink, TreePath
@@ -88,6 +90,19 @@ class TransformersBackend:
                         raise
                 run.flush()
         return run.results()
+
+    def generate(
+        self,
+        conversations: Sequence[Sequence[Turn]],
+        settings: SamplingSettings,
+        *,
+        samples: int = 1,
+        progress: Progress | None = None,
+    ) -> list[tuple[Generation, ...]]:
+        """``samples`` answers to each conversation; see ``Generator.generate``."""
+        drawn, rows = Sampler(self.model, self.tokenizer).draw(conversations, settings, samples, progress)
+        answers = with_logprobs(drawn, self.score(rows))
+        return [tuple(answers[i : i + samples]) for i in range(0, len(answers), samples)]
 
     def _check_vocabulary(self, sequences: Sequence[EncodedSequence]) -> None:
         for sequence in sequences:

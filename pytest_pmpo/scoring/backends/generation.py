@@ -1,0 +1,113 @@
+"""Sampling from a transformers model: seeded batches, and log-probabilities from the scoring engine itself.
+
+A sampler's own log-probabilities come from other batch shapes and, in 16 bit, other arithmetic than a score. Here the
+sampled ids are scored like any other target, so the two agree, and shared prompts are paid for once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from pytest_pmpo.prompts.model import Turn
+from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
+from pytest_pmpo.scoring.backends.hf_tokenizer import HFTokenizer
+from pytest_pmpo.scoring.encode import encode_context
+from pytest_pmpo.scoring.records import EncodedSequence
+
+ROW_TOKENS = 16_384
+"""Prompt and answer tokens of a batch; keys and values of all of them are held while it grows."""
+
+Tokens = tuple[int, ...]
+
+
+class Sampler:
+    """Draws answers from a model.
+
+    Args:
+        model: a transformers causal language model.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(self, model: Any, tokenizer: HFTokenizer) -> None:
+        self._model, self._tokenizer = model, tokenizer
+
+    def draw(
+        self,
+        conversations: Sequence[Sequence[Turn]],
+        settings: SamplingSettings,
+        samples: int,
+        progress: Progress | None,
+    ) -> tuple[list[Generation], list[EncodedSequence]]:
+        """``samples`` answers per conversation, flat and in order, without log-probabilities, and what to score."""
+        contexts = [encode_context(self._tokenizer, turns).tokens for turns in conversations for _ in range(samples)]
+        answers: list[Tokens] = [()] * len(contexts)
+        done = 0
+        with self._seeded(settings.seed), torch.inference_mode():
+            for batch in _batches(contexts, settings.max_new_tokens):
+                rows = self._batch([contexts[i] for i in batch], settings)
+                for i, row in zip(batch, rows, strict=True):
+                    answers[i] = row
+                done += len(batch)
+                if progress is not None:
+                    progress(done, len(contexts))
+        scored = [EncodedSequence(c + a, len(c), "a sample") for c, a in zip(contexts, answers, strict=True)]
+        return [self._generation(answer) for answer in answers], scored
+
+    def _batch(self, contexts: Sequence[Tokens], settings: SamplingSettings) -> list[Tokens]:
+        end = self._tokenizer.end_of_turn
+        longest, pad = max(map(len, contexts)), 0 if end is None else end
+        # [rows, longest], padded on the left, so that every answer begins in the same column
+        ids = torch.tensor([[pad] * (longest - len(c)) + list(c) for c in contexts], device=self._model.device)
+        mask = torch.tensor([[0] * (longest - len(c)) + [1] * len(c) for c in contexts], device=self._model.device)
+        greedy = settings.temperature == 0
+        chosen = {} if greedy else {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
+        out = self._model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=not greedy,
+            max_new_tokens=settings.max_new_tokens,
+            pad_token_id=pad,
+            eos_token_id=end,
+            **chosen,
+        )
+        return [_until(tuple(row[longest:].tolist()), end) for row in out]
+
+    def _generation(self, tokens: Tokens) -> Generation:
+        end = self._tokenizer.end_of_turn
+        finished = end is not None and tokens[-1:] == (end,)
+        text = self._tokenizer.decode(tokens[:-1] if finished else tokens)
+        return Generation(text, tokens, math.nan, finished)
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """The same draws for the same seed, and nobody else's random numbers disturbed."""
+        device = self._model.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+
+
+def with_logprobs(drawn: Sequence[Generation], losses: Sequence[Sequence[float]]) -> list[Generation]:
+    """Answers with the log-probability of their tokens, nats."""
+    return [replace(answer, logprob=-math.fsum(row)) for answer, row in zip(drawn, losses, strict=True)]
+
+
+def _batches(contexts: Sequence[Tokens], new_tokens: int) -> Iterator[list[int]]:
+    """Indices in batches of contexts of like length, longest first."""
+    order = sorted(range(len(contexts)), key=lambda i: -len(contexts[i]))
+    start = 0
+    while start < len(order):
+        rows = max(1, ROW_TOKENS // (len(contexts[order[start]]) + new_tokens))
+        yield order[start : start + rows]
+        start += rows
+
+
+def _until(tokens: Tokens, end: int | None) -> Tokens:
+    """What was sampled up to and with the end of the turn; what follows it in the batch is padding."""
+    return tokens[: tokens.index(end) + 1] if end is not None and end in tokens else tokens

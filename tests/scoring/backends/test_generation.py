@@ -1,0 +1,77 @@
+"""Sampled answers: seeded, cut at the end of the turn, with the log-probability the scoring engine gives them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the model libraries are not installed")
+transformers = pytest.importorskip("transformers", reason="the model libraries are not installed")
+
+from pytest_pmpo.prompts.model import Turn  # noqa: E402
+from pytest_pmpo.scoring.backends.base import SamplingSettings  # noqa: E402
+from pytest_pmpo.scoring.backends.transformers import TransformersBackend  # noqa: E402
+from pytest_pmpo.scoring.records import EncodedSequence  # noqa: E402
+
+CONVERSATIONS = [[Turn("user", "w5 w6 w7 w8")], [Turn("user", "w9")]]
+
+
+@pytest.fixture
+def backend(build: Callable[[str], Any]) -> TransformersBackend:
+    from tokenizers import Tokenizer, pre_tokenizers
+    from tokenizers.models import WordLevel
+
+    words = Tokenizer(WordLevel({f"w{i}": i for i in range(97)}, unk_token="w0"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, eos_token="w2")
+    return TransformersBackend(build("llama"), tokenizer)
+
+
+def test_equal_seeds_give_equal_answers_and_leave_other_random_numbers_alone(backend: TransformersBackend) -> None:
+    settings = SamplingSettings(max_new_tokens=8, seed=7)
+    torch.manual_seed(1)
+    first = backend.generate(CONVERSATIONS, settings, samples=3)
+    drawn = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(drawn, torch.rand(1))
+    assert backend.generate(CONVERSATIONS, settings, samples=3) == first
+    assert backend.generate(CONVERSATIONS, SamplingSettings(max_new_tokens=8, seed=8), samples=3) != first
+
+
+def test_the_log_probability_is_the_scored_one(backend: TransformersBackend) -> None:
+    for row, context in zip(
+        backend.generate(CONVERSATIONS, SamplingSettings(max_new_tokens=6), samples=2),
+        [(5, 6, 7, 8), (9,)],
+        strict=True,
+    ):
+        for answer in row:
+            [losses] = backend.score([EncodedSequence(context + answer.tokens, len(context))])
+            assert answer.logprob == pytest.approx(-math.fsum(losses), abs=1e-4)
+
+
+def test_an_answer_is_finished_exactly_if_it_ends_its_turn(backend: TransformersBackend) -> None:
+    rows = backend.generate(CONVERSATIONS, SamplingSettings(max_new_tokens=40, seed=3), samples=30)
+    answers = [answer for row in rows for answer in row]
+    assert {answer.finished for answer in answers} == {True, False}
+    for answer in answers:
+        assert answer.finished == (answer.tokens[-1] == 2)
+        assert 2 not in answer.tokens[:-1]
+        assert len(answer.tokens) == 40 or answer.finished
+
+
+def test_samples_follow_the_models_own_distribution(backend: TransformersBackend) -> None:
+    """First tokens of 4,000 draws against the probabilities scored: a sampler with a hidden top-k would differ."""
+    [row] = backend.generate(CONVERSATIONS[1:], SamplingSettings(max_new_tokens=1), samples=4000)
+    losses = backend.score([EncodedSequence((9, token), 1) for token in range(97)])
+    expected = torch.tensor([math.exp(-loss) for (loss,) in losses])
+    seen = torch.bincount(torch.tensor([answer.tokens[0] for answer in row]), minlength=97) / 4000
+    assert float((seen - expected).abs().max()) < 5 * math.sqrt(0.25 / 4000)
+
+
+def test_greedy_takes_the_likeliest(backend: TransformersBackend) -> None:
+    [(answer,)] = backend.generate(CONVERSATIONS[1:], SamplingSettings(temperature=0, max_new_tokens=1))
+    losses = backend.score([EncodedSequence((9, token), 1) for token in range(97)])
+    assert answer.tokens[0] == min(range(97), key=lambda token: losses[token][0])
