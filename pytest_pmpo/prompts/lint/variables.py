@@ -59,7 +59,7 @@ def _jinja2(text: str) -> frozenset[str]:
 
     try:
         return frozenset(meta.find_undeclared_variables(Environment(autoescape=False).parse(text)))  # text
-    except (TemplateError, RecursionError):
+    except (TemplateError, RecursionError, ValueError):  # ValueError: a number of thousands of digits
         return frozenset()
 
 
