@@ -20,8 +20,9 @@ class Pmpo:
 
     Each round: draw a parent from the Pareto pool; mask it (once); show its hardest train fixtures to the rewriters;
     score the proposals on the train fixtures; take the ``finalists`` that beat the parent there to the selection
-    fixtures; a finalist joins the pool if it is best on some selection fixture, and becomes the best prompt if its gain
-    over the best so far is above the noise (``Acceptance``).
+    fixtures; a finalist joins the pool if it is best on some selection fixture, and becomes the best prompt if it is
+    better than the best so far on selection and its gain over all development fixtures is above the noise
+    (``Acceptance``).
     """
 
     finalists: int = 4
@@ -78,15 +79,26 @@ class Pmpo:
             return None
         rows = study.losses([best, *finalists], "selection")
         means = study.means([best, *finalists], "selection")
-        weights = study.weights("selection")
         for candidate, losses in zip(finalists, rows[1:], strict=True):
             pool.add(candidate, losses)
         order = sorted(range(1, len(rows)), key=lambda i: (means[i], i))
         for i in order:
             candidate = finalists[i - 1]
-            if study.acceptance.improves(rows[i], rows[0], weights) and not self._breaks(study, candidate):
+            gains = means[0] - means[i] > study.acceptance.noise_floor and self._beyond_doubt(study, best, candidate)
+            if gains and not self._breaks(study, candidate):
                 return candidate
         return None
+
+    def _beyond_doubt(self, study: Study, best: Candidate, candidate: Candidate) -> bool:
+        """Whether the gain exceeds the noise over all fixtures a strategy may see, but those that a prompt quotes.
+
+        The selection fixtures alone are few: a small gain on many fixtures is better evidence than a large one on few.
+        """
+        quoted = {*best.demos, *candidate.demos}
+        kept = [i for i, f in enumerate(study.fixtures("development")) if f.id not in quoted]
+        old, new = study.losses([best, candidate], "development")
+        weights = study.weights("development")
+        return study.acceptance.improves([new[i] for i in kept], [old[i] for i in kept], [weights[i] for i in kept])
 
     def _breaks(self, study: Study, candidate: Candidate) -> bool:
         """Whether a fixture breaks hard against the incumbent: the gate would refuse the candidate for it."""
