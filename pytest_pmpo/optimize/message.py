@@ -17,7 +17,7 @@ def title(result: OptimizeResult) -> str:
 def commit_message(result: OptimizeResult) -> str:
     """Title, what was measured on how many fixtures, how it was found, and the trailer."""
     before, after = result.before.heldout.mean, result.after.heldout.mean
-    change = f" ({(after - before) / abs(before):+.1%})" if before else ""
+    change = f" ({100 * (after - before) / abs(before):+.1f} %)" if before else ""
     comparison = result.verdict.comparison if result.verdict else None
     interval = (
         f"\n95 % interval of the difference (positive is worse): {comparison.low:+.4f} to {comparison.high:+.4f}."

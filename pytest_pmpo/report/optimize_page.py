@@ -142,7 +142,7 @@ def _headline(result: OptimizeResult) -> str:
     moved = f"held-out {result.metric.name} {number(before)} → {number(after)} {result.metric.unit}"
     if result.won:
         way = "lower" if after < before else "higher"
-        return f"Improved: {moved}" + (f" ({abs(after - before) / abs(before):.0%} {way})" if before else "")
+        return f"Improved: {moved}" + (f" ({100 * abs(after - before) / abs(before):.0f} % {way})" if before else "")
     if result.verdict is None:
         return "No better prompt was found; nothing is proposed"
     return f"No patch: {moved}, which the gate does not confirm"
