@@ -93,7 +93,7 @@ def values(text: str, engine: Engine) -> Counter[str]:
 
 
 def controls(text: str, engine: Engine) -> Counter[str]:
-    """Tags that steer (conditions, loops, includes, role helpers); comments and quoted text do not count."""
+    """Tags that steer (conditions, loops, includes, role tags); comments and quoted text do not count."""
     silent = ("{#", "{{!", "{%raw")
     return Counter(tag.text for tag in tags(text, engine) if tag.kind != "value" and not tag.text.startswith(silent))
 
