@@ -138,7 +138,6 @@ def test_an_unchanged_prompt_takes_no_share_of_alpha(repo: Repo):
 @pytest.mark.parametrize("dist", ["load", "loadgroup"])
 def test_xdist_judges_every_prompt_once(repo: Repo, dist: str):
     """However the items are dealt out, each has one verdict; only the controller prints them."""
-    repo.settings('models = ["fake"]\n')
     result = repo.run("--pmpo", "-n", "2", "--dist", dist, "--pmpo-json=out.json")
     result.assert_outcomes(passed=3)
     assert sorted(entry["path"] for entry in repo.json()["entries"]) == [
