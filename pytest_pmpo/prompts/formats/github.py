@@ -27,6 +27,8 @@ from pytest_pmpo.prompts.model import Prompt, PromptSuite, Segment
 
 _SUFFIXES = (".prompt.yml", ".prompt.yaml")
 _KEYS = re.compile(rb"^(messages|model|modelParameters|testData|evaluators|responseFormat|jsonSchema):", re.MULTILINE)
+_ROLE = re.compile(rb"^[ \t]*-[ \t]+role[ \t]*:", re.MULTILINE)
+_ANOTHER = re.compile(r"\.(messages|chat)\.ya?ml\Z")
 _READ = ("name", "messages", "testData")
 
 
@@ -36,14 +38,14 @@ class GitHubFormat:
     name = "github"
 
     def sniff(self, path: PurePosixPath, head: bytes) -> bool:
-        """By suffix, or a YAML file with ``messages`` and another key of the schema."""
+        """By suffix, or a YAML mapping with ``messages`` that hold roles or stand beside another key of the schema."""
         name = path.name.lower()
         if name.endswith(_SUFFIXES):
             return True
-        if not name.endswith((".yml", ".yaml")):
+        if not name.endswith((".yml", ".yaml")) or _ANOTHER.search(name):
             return False
         keys = set(_KEYS.findall(head))
-        return b"messages" in keys and len(keys) > 1
+        return b"messages" in keys and (len(keys) > 1 or _ROLE.search(head) is not None)
 
     def parse(self, path: str, data: bytes, context: ParseContext) -> tuple[PromptSuite, ...]:
         """One prompt with the rows of its ``testData``.

@@ -28,7 +28,7 @@ from pytest_pmpo.prompts.model import Engine, Fixture, Message, Prompt, PromptSu
 
 _NAME = re.compile(r"\.(messages|chat|prompt)\.(json|ya?ml)\Z")
 _JSON = re.compile(rb'\s*(\{\s*"(?:messages|name)"|\[\s*\{\s*"(?:role|content)")')
-_YAML = re.compile(rb"(?:\s*#[^\n]*\n)*(?:messages:[ \t]*\r?\n\s*)?[ \t]*-\s+(?:role|content)[ \t]*:", re.MULTILINE)
+_YAML = re.compile(rb"(?:\s*#[^\n]*\n)*[ \t]*-\s+(?:role|content)[ \t]*:")
 
 
 class MessagesFormat:

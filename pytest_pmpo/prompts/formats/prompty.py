@@ -153,6 +153,8 @@ def _notes(file: FileText, metadata: Mapping[str, Any], turns: rolelines.Turns) 
     if turns.templated_role is not None:
         what = "a role line made by the template opens no turn: it stays text"
         notes.append(Note(what, file.at(turns.templated_role)))
+    if turns.tools is not None:
+        notes.append(Note("the tools: section defines tools; it is no turn", file.at(turns.tools)))
     if "base" in metadata:
         notes.append(Note("base: is not followed", file.at(0)))
     return tuple(notes)

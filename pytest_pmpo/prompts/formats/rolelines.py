@@ -29,11 +29,13 @@ class Turns:
         messages: in order.
         history_index: index of the turn before which earlier turns of a conversation go, where the file says so.
         templated_role: index in the file of the first line on which a template would make up a role.
+        tools: index of a ``tools:`` section, which v1 reads as definitions, not as a turn.
     """
 
     messages: tuple[Message, ...]
     history_index: int | None = None
     templated_role: int | None = None
+    tools: int | None = None
 
 
 def split(file: FileText, body: int, generation: int, threads: tuple[str, ...] = ()) -> Turns:
@@ -54,10 +56,13 @@ def split(file: FileText, body: int, generation: int, threads: tuple[str, ...] =
     line = re.compile(rf"^(?:{role_line}|[ \t]*(?:{'|'.join(marks)})[ \t]*)(?:\r?\n|\Z)", re.MULTILINE | re.IGNORECASE)
     messages: list[Message] = []
     history: int | None = None
+    tools: int | None = None
     role, start, opened = "system", body, False
     for found in [*line.finditer(file.text, body), None]:
         end = len(file.text) if found is None else found.start()
-        if opened or file.text[start:end].strip():
+        if role == "tools":
+            tools = start
+        elif opened or file.text[start:end].strip():
             messages.append(_message(file, role, start, end))
         if found is None:
             break
@@ -68,7 +73,7 @@ def split(file: FileText, body: int, generation: int, threads: tuple[str, ...] =
         start = found.end()
     _check_blocks(file, messages)
     templated = _TEMPLATED_ROLE.search(file.text, body)
-    return Turns(tuple(messages), history, None if templated is None else templated.start())
+    return Turns(tuple(messages), history, None if templated is None else templated.start(), tools)
 
 
 def _message(file: FileText, role: str, start: int, end: int) -> Message:

@@ -125,6 +125,14 @@ def test_a_name_that_is_only_looped_over_is_optional_and_a_printed_one_is_not() 
     assert "question" not in prompt.inputs
 
 
+def test_a_tools_section_is_no_turn_in_v1() -> None:
+    prompt = read("---\nmodel: {api: chat}\n---\ntools:\n- id: f\n  type: function\n\nsystem:\nS\nuser:\n{{q}}").prompt
+    assert turns(prompt) == [("system", "S"), ("user", "{{q}}")]
+    assert [(note.message, note.location.line) for note in prompt.notes if note.location] == [
+        ("the tools: section defines tools; it is no turn", 5)
+    ]
+
+
 def test_labels_may_stand_under_metadata_pmpo() -> None:
     suite = read("---\nmetadata:\n  pmpo:\n    fixtures:\n      - vars: {q: a}\n        expected: b\n---\n{{q}}")
     assert suite.fixtures[0].label == Expected("b")
