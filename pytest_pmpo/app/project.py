@@ -75,11 +75,9 @@ class Project:
 
     Attributes:
         root: of the repository; without one, the folder the run started in.
-        has_git: whether ``root`` is a git repository.
     """
 
     root: Path
-    has_git: bool
     config: Config
     extensions: Extensions
     _files: dict[str, LoadedFile | PmpoError] = field(default_factory=dict)
@@ -102,7 +100,7 @@ class Project:
         top = find_root(start)
         settings = config.load(start, top, given, options=options)
         root = top if top is not None else settings.folder
-        return cls(root, top is not None, settings, extensions)
+        return cls(root, settings, extensions)
 
     def discovered(self) -> tuple[str, ...]:
         """Prompt files the settings name, sorted, relative to the root.

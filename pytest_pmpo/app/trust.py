@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_pmpo.app.project import Project
-from pytest_pmpo.config import Config, read_table
+from pytest_pmpo.config import read_table
 from pytest_pmpo.errors import PmpoError
 from pytest_pmpo.prompts.source import Base, GitTree
 from pytest_pmpo.scoring.models import parse_spec
@@ -59,10 +59,3 @@ def _inside(project: Project, spec: str) -> bool:
         return False
     place = (project.config.folder / Path(spec).expanduser()).resolve()
     return place.is_relative_to(project.root.resolve())
-
-
-def open_settings(config: Config) -> str | None:
-    """A note for people whose ``trust_remote_code`` has no effect yet; None where there is nothing to say."""
-    if not config.settings.trust_remote_code:
-        return None
-    return "trust_remote_code counts once it is in the base commit"

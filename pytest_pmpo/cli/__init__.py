@@ -49,6 +49,9 @@ COMMANDS = (
     Command("check", "judge the prompts against their base", "pytest_pmpo.cli.check"),
     Command("lint", "find mistakes in prompts and fixtures, without a model", "pytest_pmpo.cli.lint"),
     Command("rank", "rank the variants of a prompt by their loss on the same fixtures", "pytest_pmpo.cli.rank"),
+    Command(
+        "bank", "keep graded responses, the gate's best metric: build, top-up, grade, show", "pytest_pmpo.cli.bank"
+    ),
     Command("optimize", "improve a prompt, prove it, hand over a patch", "pytest_pmpo.cli.optimize"),
     Command("report", "make a report out of a JSON result", "pytest_pmpo.cli.report"),
     Command("doctor", "show what is installed, the models, the cache and the base", "pytest_pmpo.cli.doctor"),
