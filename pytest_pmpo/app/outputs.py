@@ -13,6 +13,7 @@ from pytest_pmpo.errors import ConfigError, PmpoError
 from pytest_pmpo.gate import baseline
 from pytest_pmpo.prompts.source import NoBase
 from pytest_pmpo.report.records import BaseFacts, Report, RunInfo
+from pytest_pmpo.report.text import plain
 
 
 def make_report(checker: Checker, results: Results) -> Report:
@@ -69,6 +70,16 @@ def write_reports(reports: Iterable[tuple[str, Path]], report: Report, extension
             path.write_bytes(text.encode("utf-8", "surrogatepass"))
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def note_lines(report: Report, verbosity: int) -> list[str]:
+    """What was read and could not be scored: counted always, listed above verbosity 0; nothing below it."""
+    notes = list(dict.fromkeys(note for entry in report.entries for note in entry.notes))
+    if not notes or verbosity < 0:
+        return []
+    if verbosity > 0:
+        return [f"  note: {plain(note)}" for note in notes]
+    return [f"  {len(notes)} note{'s' if len(notes) > 1 else ''} on what could not be scored; -v shows all"]
 
 
 def tell_github(report: Report, environ: Mapping[str, str]) -> str:

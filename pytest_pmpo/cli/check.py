@@ -10,6 +10,7 @@ from pytest_pmpo.app.header import header_lines
 from pytest_pmpo.app.outputs import (
     check_reports,
     make_report,
+    note_lines,
     require_folder,
     save_baseline,
     tell_github,
@@ -47,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         _judge_file(checker, path, results, arguments.quiet)
     results.work = checker.work()
     report = make_report(checker, results)
-    print(*summary(report, -1 if arguments.quiet else 0, width=width()), sep="\n")
+    notes = note_lines(report, -1 if arguments.quiet else 1)
+    print(*summary(report, -1 if arguments.quiet else 0, width=width()), *notes, sep="\n")
     write_reports(given.reports, report, project.extensions)
     if given.github:
         print(tell_github(report, os.environ), end="")

@@ -60,10 +60,9 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 @pytest.fixture
 def pmpo(request: pytest.FixtureRequest) -> Pmpo:
     """Losses and verdicts for tests written by hand: ``pmpo.loss(...)``, ``pmpo.assert_no_regression(...)``."""
-    from pytest_pmpo.plugin.gate import checker_for
-    from pytest_pmpo.testing import Pmpo
+    from pytest_pmpo.plugin.gate import python_api
 
-    return Pmpo(checker_for(request.config))
+    return python_api(request.config)
 
 
 def _asked(config: pytest.Config) -> bool:

@@ -19,7 +19,7 @@ from pytest_pmpo.app import builtin
 from pytest_pmpo.app.check import Checker
 from pytest_pmpo.app.extensions import ENTRY_POINTS, Extensions
 from pytest_pmpo.app.header import header_lines
-from pytest_pmpo.app.outputs import make_report
+from pytest_pmpo.app.outputs import make_report, note_lines
 from pytest_pmpo.app.project import Project
 from pytest_pmpo.app.results import Results, Work, from_plain, to_plain
 from pytest_pmpo.errors import PmpoError
@@ -29,6 +29,7 @@ from pytest_pmpo.plugin.items import PROMPT_ITEMS, PromptFile, PromptFolder
 from pytest_pmpo.plugin.paths import explicit_paths, looks_like_prompt
 from pytest_pmpo.plugin.progress import TerminalProgress
 from pytest_pmpo.report.terminal import STYLES, summary
+from pytest_pmpo.testing import Pmpo
 
 CHECKER = pytest.StashKey[Checker]()
 
@@ -58,6 +59,15 @@ def checker_for(config: pytest.Config) -> Checker:
             _project(config), notify=progress.notify, progress=progress, threads=_threads(config)
         )
     return config.stash[CHECKER]
+
+
+def python_api(config: pytest.Config) -> Pmpo:
+    """What the ``pmpo`` fixture gives; settings that cannot be used fail the test that asked, without a traceback."""
+    try:
+        return Pmpo(checker_for(config))
+    except PmpoError as error:
+        message = str(error)
+    pytest.fail(message, pytrace=False)
 
 
 def show_config(config: pytest.Config) -> int:
@@ -185,7 +195,8 @@ class Gate:
         """A few lines; none where no prompt was judged."""
         width = self.config.get_terminal_writer().fullwidth
         verbosity = self.config.get_verbosity()
-        lines = summary(make_report(self.checker, self.results), verbosity, width=width)
+        report = make_report(self.checker, self.results)
+        lines = [*summary(report, verbosity, width=width), *note_lines(report, verbosity)]
         if verbosity >= 0 and (lines or self._written):
             terminalreporter.write_sep("-", "prompts")
         for line in (*lines, *self._written):

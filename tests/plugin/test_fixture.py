@@ -126,3 +126,13 @@ def test_without_pytest_the_same_object_is_opened_by_hand(repo: Repo):
     found = Pmpo.open(repo.path, tolerance=0.1)
     assert found.loss("prompts/spam.prompt.yml") > 0
     assert found.check("prompts/spam.prompt.yml")[0].policy.tolerance == 0.1
+
+
+def test_settings_that_cannot_be_used_fail_the_test_without_a_traceback(repo: Repo, write_test):
+    """File, line and near miss, as everywhere."""
+    repo.settings("tolerence = 1\n")
+    write_test("assert pmpo")
+    result = repo.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["pyproject.toml:3: unknown setting 'tolerence'"])
+    result.stdout.no_fnmatch_line("*gate.py*")

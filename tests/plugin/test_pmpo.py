@@ -261,3 +261,13 @@ def test_a_failure_points_at_the_prompts_own_line(repo: Repo):
     result = repo.run("--pmpo", "-s")
     place = os.path.join("prompts", "spam.prompt.yml")
     result.stdout.fnmatch_lines([f"*AT {place} 4 5"])
+
+
+def test_what_could_not_be_scored_is_counted_and_listed(repo: Repo):
+    """An evaluator that loss says nothing about is never silently passed."""
+    with (repo.path / "prompts/spam.prompt.yml").open("a") as file:
+        file.write("evaluators:\n  - name: tone\n    llm: {modelId: x/y, prompt: Is it polite?, choices: []}\n")
+    result = repo.run("--pmpo")
+    result.stdout.fnmatch_lines(["*1 note on what could not be scored; -v shows all"])
+    result = repo.run("--pmpo", "-v")
+    result.stdout.fnmatch_lines(["*note: prompts/spam.prompt.yml:*tone*"])
