@@ -109,6 +109,8 @@ def test_choice_refuses_a_label_without_a_letter() -> None:
         ("steps…\n#### 42", "6 * 7 = 42, the answer is 42 apples", 1),
         ("42", "The answer is 6 * 7 = 42.", 1),
         ("-3", "It falls to −3", 1),
+        ("-50", "The answer is -50.", 1),
+        ("50", "The answer is -50.", 0),
         ("18", "The answer is 8", 0),
         ("18", "I cannot tell", 0),
         ("1e3", "1000", 1),

@@ -28,7 +28,7 @@ def final_answer(response: str) -> str | None:
         return box.group(1).strip()
     if marker is None:
         return None
-    rest = text[marker.end() :].lstrip(" \t:=*_\"'`$-")
+    rest = text[marker.end() :].lstrip(" \t:=*_\"'`$")
     line = (rest if rest.strip() else "").lstrip().split("\n", 1)[0]
     return line.strip() or None
 
