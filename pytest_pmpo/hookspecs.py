@@ -25,7 +25,7 @@ hookimpl = pluggy.HookimplMarker("pytest")
 
 @hookspec
 def pytest_pmpo_formats() -> Sequence[Format]:  # type: ignore[empty-body]  # pluggy calls the implementations
-    """Prompt formats. The first whose ``sniff`` claims a file reads it; outsiders are asked before the built-in ones."""
+    """Prompt formats. The first whose ``sniff`` claims a file reads it; outsiders come before the built-in ones."""
 
 
 @hookspec
