@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from benchmarks.validity import analyse, estimators, judging, records, tables, tasks, topped, variants
+from benchmarks.validity import analyse, estimators, judging, picture, records, tables, tasks, topped, variants
 
 RESEARCH = Path(__file__).parents[2].parent / "shared" / "research" / "validity"
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -193,3 +194,14 @@ def test_tables_show_intervals_from_three_tasks_on() -> None:
     three = tables.metrics([made(seed=s) for s in range(3)], PROPOSALS, 4, "sampled")
     assert "<sub>" not in two
     assert "<sub>" in three
+
+
+def test_the_picture_is_well_formed_and_says_what_it_shows() -> None:
+    run = made(items=400)
+    truth = judging.sampled_truth(run)
+    assert truth is not None
+    values = estimators.self_normalised(records.subset(run, PROPOSALS, 4))
+    root = ElementTree.fromstring(picture.draw([("Bank", *picture.points(run, truth, values))], "sampled"))
+    texts = [element.text for element in root.iter() if element.text]
+    assert "100 % of 2 pairs that differ (blue) point the right way" in texts
+    assert len([e for e in root.iter() if e.tag.endswith("circle")]) == truth.near.sum()
