@@ -1,6 +1,6 @@
 """How often the gate fails a change that is none, and how often it finds one that is.
 
-    python -m benchmarks.gate_calibration            # about five minutes on two idle cores
+    python -m benchmarks.gate_calibration            # five to seven minutes on two idle cores
     python -m benchmarks.gate_calibration --quick    # half a minute, wider standard errors
 
 Prints Markdown tables; ``--out FILE`` writes them into that file under the heading "Gate calibration", in place of an
