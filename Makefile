@@ -3,7 +3,7 @@
 # make check   lint, types, import contracts
 # make lock    pin what is installed into constraints.txt
 
-PYTHON ?= python3
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 BIN := .venv/bin
 WORKERS ?= 2
 
@@ -11,6 +11,7 @@ WORKERS ?= 2
 
 .venv/demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
+	@echo 'Installing into .venv; torch is large, this takes some minutes the first time.'
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[hf]'
 	touch $@
 
