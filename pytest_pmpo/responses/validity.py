@@ -87,7 +87,11 @@ class Validity:
 
 
 def drawn(bank: WeighedBank) -> dict[str, tuple[Drawn, ...]]:
-    """The responses of a bank that were drawn from a prompt, as ``leave_one_out`` takes them."""
+    """The responses of a bank that were drawn from a prompt, as ``leave_one_out`` takes them.
+
+    Args:
+        bank: weighed with ``spot_checks=None``, for left-out responses have to be scored even where they all agree.
+    """
     return {
         fixture: tuple(
             Drawn(

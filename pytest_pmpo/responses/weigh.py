@@ -13,6 +13,7 @@ from the mixture; their weights are nominal then, and a note says so.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from pytest_pmpo.responses.records import Bank, Response, input_digest, label_di
 from pytest_pmpo.scoring.metrics.importance import mixture
 from pytest_pmpo.scoring.metrics.response_bank import BankedResponse, ResponseBank
 from pytest_pmpo.scoring.scorer import Scorer
+
+SPOT_CHECKS = 2
+"""Responses that are scored of a fixture whose responses all have one grade."""
 
 MANY_CUT = 0.2
 """Share of responses cut by the token limit from which a note says so."""
@@ -38,7 +42,7 @@ class WeighedBank:
         usable: by fixture id.
         notes: what was set aside, and why; what makes the weights nominal.
         proposals: template digests of the prompts the usable responses were drawn from.
-        log_p: log-probability (nats) of each distinct response under each of ``proposals``, in that order.
+        log_p: log-probability (nats) of each distinct scored response under each of ``proposals``, in that order.
     """
 
     metric: ResponseBank
@@ -49,14 +53,25 @@ class WeighedBank:
 
 
 def weigh(
-    bank: Bank, fixtures: Sequence[Fixture], scorer: Scorer, *, model: str, known: Sequence[Prompt] = ()
+    bank: Bank,
+    fixtures: Sequence[Fixture],
+    scorer: Scorer,
+    *,
+    model: str,
+    known: Sequence[Prompt] = (),
+    spot_checks: int | None = SPOT_CHECKS,
 ) -> WeighedBank:
     """The metric a bank gives for these fixtures under the scorer's model.
+
+    A fixture whose responses all have one grade gets that grade under every prompt. Only a few of its responses are
+    scored, to see whether the prompt is covered: which ones depends on their text alone, so the coverage stays unbiased
+    and base, head and proposals are scored on the same ones.
 
     Args:
         model: fingerprint of the model itself (its files, not the arithmetic), as bank lines hold it.
         known: further prompts a response may name as its proposal (base and head); the first of them stands in as the
             proposal of written responses in a bank that has no proposal at all.
+        spot_checks: responses to score of a fixture with one grade only; None scores all of them.
 
     Raises:
         BankError: if no response is usable, or one is too long for the model, with file and line.
@@ -80,16 +95,31 @@ def weigh(
             location=Location(bank.path),
         )
     measured = [fixture for fixture in fixtures if fixture.id in usable]
-    log_p = log_probabilities(bank.path, usable, measured, [prompts[d] for d in drawn_from], scorer)
+    scored = {fixture: _to_score(rows, spot_checks) for fixture, rows in usable.items()}
+    log_p = log_probabilities(bank.path, scored, measured, [prompts[d] for d in drawn_from], scorer)
     banked: dict[str, list[BankedResponse]] = {}
-    for fixture, rows in usable.items():
+    for fixture, rows in scored.items():
         shares = [counts[fixture].get(digest, 0) for digest in drawn_from]
         shares = shares if any(shares) else [1] * len(drawn_from)
         banked[fixture] = [
             BankedResponse(row.text, _grade(row), row.finished, mixture(log_p[fixture, row.text, row.finished], shares))
             for row in rows
         ]
-    return WeighedBank(ResponseBank(banked), usable, notes, tuple(drawn_from), log_p)
+    metric = ResponseBank(banked, held={fixture: len(rows) for fixture, rows in usable.items()})
+    return WeighedBank(metric, usable, notes, tuple(drawn_from), log_p)
+
+
+def _to_score(rows: Sequence[Response], spot_checks: int | None) -> tuple[Response, ...]:
+    if spot_checks is None or len(rows) <= spot_checks or len({row.grade for row in rows}) > 1:
+        return tuple(rows)
+    return tuple(sorted(rows, key=_lot)[:spot_checks])
+
+
+def _lot(row: Response) -> bytes:
+    """A random number that is the same every time."""
+    return hashlib.sha256(
+        repr((row.fixture, row.proposal, row.draw, row.text)).encode("utf-8", "surrogatepass")
+    ).digest()
 
 
 def usable_responses(

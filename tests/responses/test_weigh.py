@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -152,3 +153,33 @@ def test_a_proposal_that_no_longer_renders_is_named_by_its_line() -> None:
     with pytest.raises(TemplateError) as caught:
         weigh(bank(row("yes", proposal=old), proposals=(old,)), [F1], Scorer("x", FakeBackend), model=MODEL)
     assert str(caught.value.location) == "p.responses.jsonl:1"
+
+
+def test_a_fixture_of_one_grade_is_spot_checked_and_keeps_its_value() -> None:
+    rows = [row(f"yes {i}") for i in range(8)]
+    scorer = Scorer("x", FakeBackend)
+    few = weigh(bank(*rows), [F1], scorer, model=MODEL)
+    every = weigh(bank(*rows), [F1], scorer, model=MODEL, spot_checks=None)
+    assert len(few.metric.continuations(F1)) == 2
+    assert len(every.metric.continuations(F1)) == 8
+    measured = [scorer.score([HEAD], [F1], w.metric)[0].fixtures[0].measurement for w in (few, every)]
+    assert measured[0].value == measured[1].value == 1.0
+    assert measured[0].details["responses"] == measured[1].details["responses"] == 8
+
+
+def test_spot_checks_leave_the_coverage_unbiased() -> None:
+    rng = random.Random(5)
+    fixtures = [Fixture(f"s{i}", {"q": f"number {i}?"}, Expected("yes")) for i in range(60)]
+    rows = [
+        row("yes" + "".join(rng.choices("abcyes ", k=rng.randint(0, 6))) + "!", proposal=proposal, fixture=fixture)
+        for fixture in fixtures
+        for proposal in (BASE, OTHER)
+        for _ in range(4)
+    ]
+    scorer, reach = Scorer("x", FakeBackend), []
+    for checks in (2, None):
+        weighed = weigh(bank(*rows), fixtures, scorer, model=MODEL, spot_checks=checks)
+        found = coverage(scorer.score([HEAD], fixtures, weighed.metric)[0])
+        assert found is not None
+        reach.append(found.share)
+    assert reach[0] == pytest.approx(reach[1], rel=0.15)

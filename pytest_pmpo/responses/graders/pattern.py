@@ -43,7 +43,12 @@ def compiled(pattern: str) -> Any:
     Raises:
         ConfigError: if it is no regular expression.
     """
-    regex: Any = importlib.import_module("regex")  # 20 ms; only users of this grader pay
+    try:
+        regex: Any = importlib.import_module("regex")  # 20 ms; only users of this grader pay
+    except ImportError as error:
+        raise ConfigError(
+            "a grader's pattern needs the package regex", hint="pip install pytest-pmpo[graders]"
+        ) from error
     try:
         return regex.compile(pattern)
     except regex.error as error:

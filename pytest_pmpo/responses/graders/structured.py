@@ -135,7 +135,9 @@ def _module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ConfigError("a grader's schema needs the package jsonschema", hint="pip install jsonschema") from error
+        raise ConfigError(
+            "a grader's schema needs the package jsonschema", hint="pip install pytest-pmpo[graders]"
+        ) from error
 
 
 def _at(value: Any, name: str) -> Any:

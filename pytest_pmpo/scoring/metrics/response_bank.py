@@ -45,14 +45,20 @@ class ResponseBank:
     """Self-normalised importance sampling over a bank; see ``importance.py``.
 
     Args:
-        responses: by fixture id. Equal texts are separate draws: each counts, but is scored once.
+        responses: to be scored, by fixture id. Equal texts are separate draws: each counts, but is scored once.
+        held: how many responses the bank holds for a fixture, where that is more than are scored.
         weight_limit: M of the coverage.
     """
 
     def __init__(
-        self, responses: Mapping[str, Sequence[BankedResponse]], *, weight_limit: float = WEIGHT_LIMIT
+        self,
+        responses: Mapping[str, Sequence[BankedResponse]],
+        *,
+        held: Mapping[str, int] | None = None,
+        weight_limit: float = WEIGHT_LIMIT,
     ) -> None:
         self._responses = {fixture: tuple(rows) for fixture, rows in responses.items() if rows}
+        self._held = dict(held or {})
         self._weight_limit = weight_limit
 
     @property
@@ -88,7 +94,7 @@ class ResponseBank:
             "variance": estimate.variance,
             "effective_sample_size": estimate.effective_sample_size,
             "coverage": estimate.coverage,
-            "responses": float(len(rows)),
+            "responses": float(self._held.get(fixture.id, len(rows))),
             "informative": float(min(grades) < max(grades)),
         }
         return Measurement(estimate.value, details=details)
