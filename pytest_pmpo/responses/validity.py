@@ -20,9 +20,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_pmpo.responses.weigh import WeighedBank
+from pytest_pmpo.prompts.model import Fixture
+from pytest_pmpo.responses.records import Bank
+from pytest_pmpo.responses.weigh import WeighedBank, weigh
 from pytest_pmpo.scoring.metrics.importance import mixture, self_normalised
 from pytest_pmpo.scoring.metrics.response_bank import MIN_COVERAGE, WEIGHT_LIMIT
+from pytest_pmpo.scoring.scorer import Scorer
 
 ALPHA = 0.05
 
@@ -84,6 +87,18 @@ class Validity:
             f"{alarms} of {len(self.pairs) - len(differ)} equal pairs called different; "
             f"accuracy off by {self.error:.3f} (root mean square)"
         )
+
+
+def measure(bank: Bank, fixtures: Sequence[Fixture], scorer: Scorer, *, model: str) -> Validity | None:
+    """The validity of a bank under a model: what ``pmpo doctor --validity`` shows.
+
+    Returns:
+        None where the bank was drawn from fewer than two prompts.
+
+    Raises:
+        BankError, PmpoError: as ``weigh``.
+    """
+    return leave_one_out(drawn(weigh(bank, fixtures, scorer, model=model, spot_checks=None)))
 
 
 def drawn(bank: WeighedBank) -> dict[str, tuple[Drawn, ...]]:

@@ -17,7 +17,7 @@ from pytest_pmpo.responses.graders.contains import Contains
 from pytest_pmpo.responses.inventory import describe, take
 from pytest_pmpo.responses.records import Proposal
 from pytest_pmpo.responses.topup import TopUp, demands_from, plan
-from pytest_pmpo.responses.validity import drawn, leave_one_out
+from pytest_pmpo.responses.validity import measure
 from pytest_pmpo.responses.variants import proposals, with_instruction, without_system
 from pytest_pmpo.responses.weigh import weigh
 from pytest_pmpo.scoring.backends.base import Generation, SamplingSettings
@@ -272,7 +272,7 @@ def test_a_top_up_goes_on_counting_its_draws(scored: tuple[Path, Scorer, Prompt]
 
 def test_validity_of_a_real_bank_compares_every_pair_of_proposals(scored: tuple[Path, Scorer, Prompt]) -> None:
     file, scorer, _ = scored
-    found = leave_one_out(drawn(weigh(load(file, "b"), FIXTURES, scorer, model="model-a", spot_checks=None)))
+    found = measure(load(file, "b"), FIXTURES, scorer, model="model-a")
     assert found is not None
     assert len(found.pairs) == 6
     assert found.sentence().startswith("left-out prompts: ")
