@@ -197,8 +197,18 @@ def contrast(bank: Subset) -> Floats:
 
 def coverage(bank: Subset, limit: float) -> Floats:
     """Mean over items of the mean of min(w, limit): [P]."""
-    per_item = _sum(bank.item, np.minimum(np.exp(np.minimum(bank.log_w, 50)), limit), bank.run.n) / _count(bank)
-    return np.asarray(per_item.mean(1))
+    return np.asarray(_capped(bank, limit).mean(1))
+
+
+def surely_covered(bank: Subset, limit: float) -> Floats:
+    """The coverage less its standard error over items: [P]. What the gate holds against its bound."""
+    capped = _capped(bank, limit)
+    return np.asarray(capped.mean(1) - capped.std(1, ddof=1) / np.sqrt(bank.run.n))
+
+
+def _capped(bank: Subset, limit: float) -> Floats:
+    w = np.minimum(np.exp(np.minimum(bank.log_w, 50)), limit)
+    return np.asarray(_sum(bank.item, w, bank.run.n) / _count(bank))
 
 
 def gold(run: TaskRun) -> Floats:

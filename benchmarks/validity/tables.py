@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from benchmarks.validity.estimators import BANK_METRICS, CANDIDATES, LABEL_METRICS, coverage, self_normalised
+from benchmarks.validity.estimators import (
+    BANK_METRICS,
+    CANDIDATES,
+    LABEL_METRICS,
+    coverage,
+    self_normalised,
+    surely_covered,
+)
 from benchmarks.validity.judging import (
     KINDS,
     Tally,
@@ -41,7 +48,7 @@ def metrics(runs: Sequence[TaskRun], proposals: Sequence[str], k: int, truth: st
     for tolerance in TOLERANCES:
         label = f"response bank, covered to {MIN_COVERAGE:g}" + (f", tolerance {tolerance:g}" if tolerance else "")
         per_task = [
-            judge(t, self_normalised(bank), coverage(bank, WEIGHT_LIMIT) >= MIN_COVERAGE, tolerance)
+            judge(t, self_normalised(bank), surely_covered(bank, WEIGHT_LIMIT) >= MIN_COVERAGE, tolerance)
             for t, bank in zip(truths, banks, strict=True)
         ]
         rows.append((label, per_task))
@@ -61,12 +68,12 @@ def candidates(runs: Sequence[TaskRun], proposals: Sequence[str], k: int, truth:
 def coverage_bounds(runs: Sequence[TaskRun], proposals: Sequence[str], k: int, truth: str) -> str:
     """What abstaining below a bound costs and saves."""
     truths, banks = [truth_by(run, truth) for run in runs], [subset(run, proposals, k) for run in runs]
-    values, reach = [self_normalised(b) for b in banks], [coverage(b, WEIGHT_LIMIT) for b in banks]
+    values, reach = [self_normalised(b) for b in banks], [surely_covered(b, WEIGHT_LIMIT) for b in banks]
     rows = [
         (f"{bound:g}", [judge(t, v, c >= bound) for t, v, c in zip(truths, values, reach, strict=True)])
         for bound in BOUNDS
     ]
-    return _table(f"Coverage bound, against graded {truth} answers", "bound", rows)
+    return _table(f"Bound on the coverage less its standard error, against graded {truth} answers", "bound", rows)
 
 
 def growth(runs: Sequence[TaskRun], sets: Sequence[Sequence[str]], most: int, truth: str) -> str:
@@ -163,7 +170,7 @@ def fresh_samples(runs: Sequence[TaskRun], proposals: Sequence[str], k: int) -> 
     banks = [subset(run, proposals, k) for run in runs]
     rows.append(("response bank", [judge(t, self_normalised(b)) for t, b in zip(truths, banks, strict=True)]))
     covered = [
-        judge(t, self_normalised(b), coverage(b, WEIGHT_LIMIT) >= MIN_COVERAGE)
+        judge(t, self_normalised(b), surely_covered(b, WEIGHT_LIMIT) >= MIN_COVERAGE)
         for t, b in zip(truths, banks, strict=True)
     ]
     rows.append((f"response bank, covered to {MIN_COVERAGE:g}", covered))
@@ -198,7 +205,7 @@ def _alarm(run: TaskRun, bank: Subset, estimate: Callable[[Subset], Floats], kin
     ds = rates[truth.pairs[:, 1]] - rates[truth.pairs[:, 0]]
     on = (p_values(d) < 0.05) & ~truth.differs & (truth.near == (kind == "near"))
     if bound:
-        on &= (coverage(bank, WEIGHT_LIMIT) >= MIN_COVERAGE)[truth.pairs].all(1)
+        on &= (surely_covered(bank, WEIGHT_LIMIT) >= MIN_COVERAGE)[truth.pairs].all(1)
     sign = np.sign(d.mean(1))
     rows = (sign == np.sign(ds.mean(1)), p_values(d - ds) < 0.05, np.abs(d.mean(1)), sign * ds.mean(1))
     return np.array([row[on] for row in rows], float)

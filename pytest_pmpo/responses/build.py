@@ -75,6 +75,8 @@ class BuildReport:
 
     Attributes:
         drawn, kept: responses; the rest were empty or unreadable.
+        right: mean of the grades given, 0 where there are none.
+        cut: responses that met the token limit.
         tokens: generated.
         missing: responses still to draw, where the budget ran out.
     """
@@ -149,7 +151,7 @@ class _Run:
     def __init__(self, file: Path, bank: Bank, writer: Writer) -> None:
         self.file, self.writer = file, writer
         self.known = set(bank.proposals)
-        self.drawn = self.kept = self.cut = self.tokens = self.failures = 0
+        self.drawn = self.kept = self.cut = self.tokens = self.failures = self.graded = 0
         self.right = 0.0
         self.dropped: Counter[str] = Counter()
         self.notes: list[Note] = []
@@ -217,13 +219,14 @@ class _Run:
         grader = self.writer.grader
         grade = checked(grader.grade(fixture, row.text), grader.identity, fixture)
         self.right += grade.score
+        self.graded += 1
         return replace(row, grade=float(grade.score), grader=grader.identity, label=label_digest(fixture))
 
     def report(self, total: int) -> BuildReport:
         notes = [*self.notes, *(Note(f"{n} responses were {why} and not kept") for why, n in self.dropped.items())]
-        return BuildReport(
-            self.drawn, self.kept, self.right, self.cut, self.tokens, max(0, total - self.drawn), tuple(notes)
-        )
+        right = self.right / self.graded if self.graded else 0.0
+        missing = max(0, total - self.drawn)
+        return BuildReport(self.drawn, self.kept, right, self.cut, self.tokens, missing, tuple(notes))
 
 
 def _batches(wanted: Sequence[Demand]) -> Iterator[list[Demand]]:

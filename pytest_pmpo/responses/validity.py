@@ -177,13 +177,14 @@ def _outcome(
     if len(sampled) < 2:
         return None, None
     covered = _mean(reach)
+    surely = covered - math.sqrt(math.fsum((c - covered) ** 2 for c in reach) / (len(reach) - 1) / len(reach))
     outcome = PairOutcome(
         base,
         head,
         _mean(sampled),
         _mean(estimated),
         p_value(sampled) < alpha,
-        p_value(estimated) < alpha and covered >= minimum,
+        p_value(estimated) < alpha and surely >= minimum,
         covered,
     )
     return outcome, _mean(heads)

@@ -76,6 +76,7 @@ def test_every_fixture_gets_its_share_from_every_proposal(tmp_path: Path) -> Non
     report = build(file, Scripted("yes", "no"), per_fixture=4)
     bank = read_bank(file.name, file.read_bytes())
     assert report.drawn == report.kept == len(bank.responses) == 20
+    assert report.right == pytest.approx(sum(r.grade or 0 for r in bank.responses) / 20)
     assert [p.name for p in bank.proposals.values()] == ["base", "steps", "none"]
     per_proposal = {p.name: sum(r.proposal == p.digest for r in bank.responses) for p in bank.proposals.values()}
     assert per_proposal == {"base": 10, "steps": 5, "none": 5}

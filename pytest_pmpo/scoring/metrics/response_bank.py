@@ -21,7 +21,9 @@ WEIGHT_LIMIT = 10.0
 """M of the coverage: a response is covered as far as the prompt makes it at most M times as likely as the bank does."""
 
 MIN_COVERAGE = 0.5
-"""Below this share a comparison is inconclusive; chosen with ``benchmarks/validity``, see ``docs/validity.md``."""
+"""Where it is not sure that this share is covered, a comparison is inconclusive.
+
+Chosen with ``benchmarks/validity``; see ``docs/validity.md``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Coverage:
     Attributes:
         share: estimated share of the prompt's own responses that the bank covers; 1 is all. Sampling noise can lift it
             a little above 1.
+        error: standard error of ``share`` over fixtures; infinite for a single one.
         effective_sample_size: mean over fixtures.
         responses: mean number per fixture.
         informative: share of fixtures whose responses differ in grade; the others give every prompt the same value.
@@ -123,14 +126,18 @@ class Coverage:
     """
 
     share: float
+    error: float
     effective_sample_size: float
     responses: float
     informative: float
     fixtures: int
 
     def sufficient(self, minimum: float = MIN_COVERAGE) -> bool:
-        """Whether a comparison with this prompt can be defended."""
-        return self.share >= minimum
+        """Whether a comparison with this prompt can be defended: the share less its standard error is enough.
+
+        A few fixtures, or one lucky response with a large weight, are no evidence that a bank covers a prompt.
+        """
+        return self.share - self.error >= minimum
 
 
 def coverage(score: PromptScore) -> Coverage | None:
@@ -142,9 +149,25 @@ def coverage(score: PromptScore) -> Coverage | None:
     def mean(name: str) -> float:
         return math.fsum(f.weight * f.measurement.details[name] for f in score.fixtures) / total
 
+    share = mean("coverage")
     return Coverage(
-        mean("coverage"), mean("effective_sample_size"), mean("responses"), mean("informative"), len(score.fixtures)
+        share,
+        _standard_error(score, share),
+        mean("effective_sample_size"),
+        mean("responses"),
+        mean("informative"),
+        len(score.fixtures),
     )
+
+
+def _standard_error(score: PromptScore, share: float) -> float:
+    """Of a weighted mean over independent fixtures, with the finite-sample factor n / (n − 1)."""
+    n = len(score.fixtures)
+    if n < 2:
+        return math.inf
+    total = math.fsum(f.weight for f in score.fixtures)
+    squares = math.fsum((f.weight * (f.measurement.details["coverage"] - share)) ** 2 for f in score.fixtures)
+    return math.sqrt(n / (n - 1) * squares) / total
 
 
 def _continuation(row: BankedResponse) -> Continuation:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from pytest_pmpo.errors import BankError
@@ -86,6 +88,12 @@ def test_coverage_is_the_weighted_mean_over_fixtures_and_only_a_banks() -> None:
     assert reach.share == pytest.approx((1 * 1.0 + 3 * 0.36787944) / 4)
     assert reach.responses == pytest.approx((2 + 3 * 1) / 4)
     assert reach.informative == pytest.approx(0.25)
-    assert reach.sufficient(0.5)
-    assert not reach.sufficient(0.6)
+    # two fixtures of weights 1 and 3 around the mean: √(2/1 · (1²·a² + 3²·b²)) / 4
+    spread = math.hypot(1 * (1 - reach.share), 3 * (0.36787944 - reach.share))
+    assert reach.error == pytest.approx(math.sqrt(2) * spread / 4)
+    assert reach.sufficient(reach.share - reach.error - 0.001)
+    assert not reach.sufficient(reach.share - reach.error + 0.001)
     assert coverage(scorer.score([prompt], [light], CrossEntropy())[0]) is None
+    alone = coverage(scorer.score([prompt], [light], bank)[0])
+    assert alone is not None
+    assert not alone.sufficient(0.0)
