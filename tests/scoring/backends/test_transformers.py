@@ -29,9 +29,9 @@ class Tokenizer:
 
 def test_nan_names_the_sequence(build: Build, tree: Tree) -> None:
     model = build("llama")
-    backend = TransformersBackend(model, Tokenizer())
     model.model.norm.weight.data.fill_(float("nan"))
-    with pytest.raises(NumericsError, match="the model gave nan at target token 1"):
+    backend = TransformersBackend(model, Tokenizer())
+    with pytest.raises(NumericsError, match="row: the model gave nan at target token 1"):
         backend.score(tree(1))
 
 
