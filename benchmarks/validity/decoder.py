@@ -187,7 +187,7 @@ def _has_wide_product(device: str, dtype: torch.dtype) -> bool:
         return False
     a = torch.ones(16, 16, device=device, dtype=dtype)
     try:
-        return torch.mm(a, a, out_dtype=torch.float32).dtype == torch.float32
+        return torch.mm(a, a.T, out_dtype=torch.float32).dtype == torch.float32
     except (RuntimeError, TypeError, NotImplementedError):
         return False
 

@@ -17,7 +17,6 @@ from pytest_pmpo.responses.lines import parse_line, proposal_line, response_line
 from pytest_pmpo.responses.records import Bank, Proposal, Response
 
 SUFFIX = ".responses.jsonl"
-MAX_BYTES = 1 << 30
 
 
 def bank_names(path: str) -> tuple[str, ...]:
@@ -39,12 +38,14 @@ def read_bank(path: str, data: bytes) -> Bank:
         data: its bytes.
 
     Raises:
-        BankError: with file and line: no UTF-8, no JSON, an unknown key, a value out of range, one draw with two texts.
+        BankError: with file and line: no UTF-8, no JSON, an unknown key, a value out of range, a proposal whose text
+            does not fit its digest.
     """
     notes: list[Note] = []
     proposals: dict[str, Proposal] = {}
     responses: dict[tuple[object, ...], Response] = {}
     repeated = 0
+    contradicted: list[Response] = []
     lines = data.split(b"\n")
     for number, line in enumerate(lines, 1):
         location = Location(path, number)
@@ -60,8 +61,16 @@ def read_bank(path: str, data: bytes) -> Bank:
             break
         if isinstance(record, Proposal):
             proposals.setdefault(record.digest, record)
-        else:
-            repeated += not _add(responses, record)
+            continue
+        known = responses.setdefault(record.identity, record)
+        repeated += known is not record
+        if known.grade is None:
+            responses[record.identity] = record  # the same response, graded since
+        elif record.grade not in (None, known.grade):
+            contradicted.append(record)
+    notes += [
+        Note("this response has another grade in an earlier line, which counts", r.location) for r in contradicted
+    ]
     if repeated:
         notes.append(Note(f"{repeated} lines are there twice and count once", Location(path)))
     return Bank(path, proposals, tuple(responses.values()), tuple(notes))
@@ -114,28 +123,6 @@ def _text(line: bytes, location: Location) -> str:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BankError(f"the line is not UTF-8 at byte {error.start}", location=location) from error
-
-
-def _add(responses: dict[tuple[object, ...], Response], record: Response) -> bool:
-    """Whether the response is new.
-
-    Raises:
-        BankError: if the same draw is there with another text.
-    """
-    known = responses.get(record.identity)
-    if known is None:
-        responses[record.identity] = record
-        return True
-    if known.text != record.text:
-        raise BankError(
-            f"draw {record.draw} for fixture {record.fixture!r} is also in line "
-            f"{known.location.line if known.location else '?'}, with another text",
-            location=record.location,
-            hint="after a merge, give the lines of one side other draw numbers",
-        )
-    if known.grade is None and record.grade is not None:
-        responses[record.identity] = record  # the same draw, graded since
-    return False
 
 
 def _mend(descriptor: int, file: Path) -> tuple[Note, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
-from pytest_pmpo.errors import EncodingError, GraderError
+from pytest_pmpo.errors import EncodingError, PmpoError
 from pytest_pmpo.prompts.model import Fixture, Note, Turn
 from pytest_pmpo.prompts.render import render
 from pytest_pmpo.responses.bank import append, read_bank
@@ -123,7 +123,8 @@ def fill(
     """Draw what is wanted and add it to the bank file.
 
     Raises:
-        GraderError: after ``MAX_FAILURES`` failed gradings; the responses are in the file, without grades.
+        GraderError, BackendError: the last of ``MAX_FAILURES`` failed gradings; the responses are in the file, without
+            grades.
         BankError: if the file cannot be written.
         PmpoError: whatever rendering or generating raises.
     """
@@ -161,25 +162,33 @@ class _Run:
         settings = replace(self.writer.settings, seed=_seed(self.writer.settings.seed, batch[0]))
         answers = self.writer.generator.generate(turns, settings, samples=batch[0].count)
         rows: list[Proposal | Response] = []
-        failure: GraderError | None = None
+        todo: list[tuple[int, Fixture]] = []
         for demand, conversation, generations in zip(batch, turns, answers, strict=True):
             if demand.proposal.digest not in self.known:
                 self.known.add(demand.proposal.digest)
                 rows.append(demand.proposal)
             for number, generation in enumerate(generations):
                 row = self._row(demand, conversation, generation, demand.first + number)
-                if row is None:
-                    continue
-                try:
-                    row = self._graded(row, demand.fixture) if failure is None else row
-                except GraderError as error:
-                    self.failures += 1
-                    self.notes.append(Note(error.message, error.location))
-                    failure = error if self.failures >= MAX_FAILURES else None
-                rows.append(row)
-        self.notes += append(self.file, rows)
-        if failure is not None:
-            raise failure
+                if row is not None:
+                    todo.append((len(rows), demand.fixture))
+                    rows.append(row)
+        try:
+            self._grade(rows, todo)
+        finally:
+            # whatever stops the grading, what was drawn is kept
+            self.notes += append(self.file, rows)
+
+    def _grade(self, rows: list[Proposal | Response], todo: Sequence[tuple[int, Fixture]]) -> None:
+        for at, fixture in todo:
+            row = rows[at]
+            assert isinstance(row, Response)
+            try:
+                rows[at] = self._graded(row, fixture)
+            except PmpoError as error:  # the grader's own, or that of the server a judge asks
+                self.failures += 1
+                self.notes.append(Note(error.message, error.location))
+                if self.failures >= MAX_FAILURES:
+                    raise
 
     def _row(self, demand: Demand, turns: Sequence[Turn], generation: Generation, draw: int) -> Response | None:
         self.drawn += 1

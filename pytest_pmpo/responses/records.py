@@ -55,7 +55,8 @@ class Response:
         origin: ``sampled``, ``production`` or ``written``.
         finished: False where a token limit cut it.
         draw: number of the draw among those of the same fixture, proposal and model; tells a second draw of the same
-            text from a line that is there twice.
+            text from a line that is there twice. Two branches may each have added a draw of the same number with
+            another text: both count.
     """
 
     fixture: str
@@ -78,7 +79,7 @@ class Response:
         """Two lines of equal identity are one response."""
         if self.draw is None:
             return (self.fixture, self.proposal, self.origin, self.text, self.finished)
-        return (self.fixture, self.input, self.proposal, self.model, self.draw)
+        return (self.fixture, self.input, self.proposal, self.model, self.draw, self.text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,9 +163,17 @@ def test_a_written_text_that_is_there_twice_counts_once() -> None:
     assert len(read_bank("b", lines(written, written)).responses) == 1
 
 
-def test_one_draw_with_two_texts_is_an_error() -> None:
-    with pytest.raises(BankError, match="also in line 1, with another text"):
-        read_bank("b", lines(RESPONSE, replace(RESPONSE, text="5")))
+def test_two_branches_may_add_a_draw_of_the_same_number() -> None:
+    bank = read_bank("b", lines(RESPONSE, replace(RESPONSE, text="5")))
+    assert [response.text for response in bank.responses] == [RESPONSE.text, "5"]
+    assert bank.notes == ()
+
+
+def test_two_grades_of_one_response_are_named_and_the_first_counts() -> None:
+    bank = read_bank("b", lines(RESPONSE, replace(RESPONSE, grade=0.0)))
+    assert [response.grade for response in bank.responses] == [1.0]
+    assert str(bank.notes[0].location) == "b:2"
+    assert "another grade" in bank.notes[0].message
 
 
 def test_a_draw_that_was_graded_later_takes_the_grade() -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pytest_pmpo.errors import BankError, GraderError
+from pytest_pmpo.errors import BackendError, BankError, GraderError
 from pytest_pmpo.prompts.model import Expected, Fixture, Message, Prompt, Segment, Turn
 from pytest_pmpo.responses.bank import read_bank
 from pytest_pmpo.responses.build import BATCH, BuildReport, Demand, Writer, demands, fill, load
 from pytest_pmpo.responses.graders.base import Grade
 from pytest_pmpo.responses.graders.contains import Contains
+from pytest_pmpo.responses.graders.judge import Judge
 from pytest_pmpo.responses.inventory import describe, take
 from pytest_pmpo.responses.records import Proposal
 from pytest_pmpo.responses.topup import TopUp, demands_from, plan
@@ -177,6 +178,33 @@ def test_a_grader_that_keeps_failing_stops_the_run_and_the_responses_are_kept(tm
     with pytest.raises(GraderError, match="moody raised"):
         build(file, Scripted("bad"), per_fixture=3, grader=Moody())
     assert [r.grade for r in load(file, "b").responses] == [None] * 5
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), RuntimeError("a bug")])
+def test_whatever_stops_the_grading_the_drawn_responses_are_kept(tmp_path: Path, stop: BaseException) -> None:
+    class Stopped(Moody):
+        def grade(self, fixture: Fixture, response: str) -> Grade:
+            raise stop
+
+    file = tmp_path / "p.responses.jsonl"
+    with pytest.raises(type(stop)):
+        build(file, Scripted("good"), per_fixture=1, grader=Stopped())
+    assert [r.grade for r in load(file, "b").responses] == [None] * 5
+
+
+def test_a_judges_server_that_is_down_for_a_moment_costs_a_grade_and_no_response(tmp_path: Path) -> None:
+    answers = iter(["GRADE: 1", None, "GRADE: 0", "GRADE: 1", "GRADE: 1"])
+
+    def ask(turns: Sequence[Turn]) -> str:
+        answer = next(answers)
+        if answer is None:
+            raise BackendError("the server is away")
+        return answer
+
+    file = tmp_path / "p.responses.jsonl"
+    report = build(file, Scripted("x"), per_fixture=1, grader=Judge(ask, "m"))
+    assert [r.grade for r in load(file, "b").responses] == [1.0, None, 0.0, 1.0, 1.0]
+    assert [note.message for note in report.notes] == ["the server is away"]
 
 
 @pytest.mark.parametrize("settings", [SamplingSettings(temperature=0.7), SamplingSettings(top_p=0.9)])
