@@ -123,7 +123,7 @@ def parse_spec(spec: str) -> Spec:
     if spec == FAKE:
         return Spec("fake", FAKE, spec)
     if spec.lower().endswith(".gguf"):
-        return Spec("gguf", re.split(r"[/\\]", spec)[-1][: -len(".gguf")], spec)
+        return Spec("gguf", _gguf_name(spec), spec)
     if spec.startswith(_PATH_STARTS) or re.match(r"[A-Za-z]:[/\\]", spec):
         return Spec("directory", re.split(r"[/\\]", spec.rstrip("/\\"))[-1], spec)
     match = _HUB_ID.fullmatch(spec)
@@ -136,6 +136,13 @@ def parse_spec(spec: str) -> Spec:
         if near
         else "name org/name of the Hugging Face hub, ./a/directory, or a .gguf",
     )
+
+
+def _gguf_name(spec: str) -> str:
+    """The file's stem; for a file that is only called ``model.gguf``, its folder's name where it is given."""
+    *folders, file = re.split(r"[/\\]", spec)
+    stem = file[: -len(".gguf")]
+    return folders[-1] if stem == "model" and folders and folders[-1].strip(".~") else stem
 
 
 def resolve(

@@ -51,6 +51,8 @@ def found(spec: str, root: Path, **options: Any) -> Model:
         ("~/models/tiny", "directory", "tiny", None),
         ("models/tiny.Q4_0.gguf", "gguf", "tiny.Q4_0", None),
         ("/opt/Tiny.GGUF", "gguf", "Tiny", None),
+        ("/opt/tiny/model.gguf", "gguf", "tiny", None),
+        ("./model.gguf", "gguf", "model", None),
     ],
 )
 def test_a_name_says_what_kind_of_model_it_is(spec: str, kind: str, name: str, revision: str | None) -> None:
