@@ -86,7 +86,10 @@ def _shards(index: Path) -> list[str]:
 
 def _no_safetensors(directory: Path, pickles: list[str]) -> ModelError:
     if not pickles:
-        return ModelError(f"{directory} holds no weights (*.safetensors)")
+        return ModelError(
+            f"{directory} holds no weights (*.safetensors)",
+            hint="only safetensors and GGUF are loaded, never pickle; look for a version of the model in one of them",
+        )
     code = (
         "from transformers import AutoModelForCausalLM as M; "
         f"M.from_pretrained({str(directory)!r}).save_pretrained({str(directory)!r})"

@@ -242,10 +242,27 @@ class TestHub:
         repo, _, revision = spec.partition("@")
         assert f"hf download {repo} --revision {revision or 'main'}" in str(caught.value.hint)
 
-    def test_a_snapshot_without_weights_counts_as_missing(self, tmp_path: Path, hub: Path) -> None:
-        (hub / "snapshots" / COMMIT / "model.safetensors").unlink()
+    @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+    def test_a_snapshot_that_lacks_a_file_counts_as_missing(self, tmp_path: Path, hub: Path, name: str) -> None:
+        (hub / "snapshots" / COMMIT / name).unlink()
         with pytest.raises(ModelNotFoundError):
             found("org/m", tmp_path)
+
+    def test_a_snapshot_that_lacks_a_shard_counts_as_missing(self, tmp_path: Path, hub: Path) -> None:
+        index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+        (hub / "snapshots" / COMMIT / "model.safetensors.index.json").write_text(json.dumps(index))
+        with pytest.raises(ModelNotFoundError):
+            found("org/m", tmp_path)
+
+    def test_code_of_its_own_belongs_to_a_complete_snapshot_where_it_is_allowed(
+        self, tmp_path: Path, hub: Path
+    ) -> None:
+        snapshot = hub / "snapshots" / COMMIT
+        (snapshot / "config.json").write_text(json.dumps({"model_type": "made-up", "auto_map": {"AutoModel": "m.M"}}))
+        with pytest.raises(ModelNotFoundError):
+            found("org/m", tmp_path, trust_remote_code=True)
+        (snapshot / "m.py").write_text("")
+        assert found("org/m", tmp_path, trust_remote_code=True).trust_remote_code
 
     def test_a_directory_of_that_name_is_pointed_to(self, tmp_path: Path) -> None:
         model_directory(tmp_path / "models" / "x")

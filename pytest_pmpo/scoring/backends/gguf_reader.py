@@ -43,12 +43,14 @@ class GgufFacts:
         pre_tokenizer: ``tokenizer.ggml.pre``, or empty.
         chat_template: whether it carries one.
         elements: parameters in all tensors.
+        parts: files the model is split into; 1 where it is whole.
     """
 
     architecture: str
     pre_tokenizer: str
     chat_template: bool
     elements: int
+    parts: int
 
 
 def read_facts(path: Path) -> GgufFacts:
@@ -77,9 +79,15 @@ def read_facts(path: Path) -> GgufFacts:
             pre_tokenizer=str(_field(reader, "tokenizer.ggml.pre") or ""),
             chat_template=bool(_field(reader, "tokenizer.chat_template")),
             elements=sum(math.prod(int(n) for n in tensor.shape) for tensor in reader.tensors),
+            parts=int(_field(reader, "split.count") or 1),
         )
     except _PARSE_ERRORS as error:
         raise _truncated(path, size, str(error)) from error
+    if facts.parts > 1:
+        raise ModelError(
+            f"{path.name} is one of {facts.parts} parts of a model",
+            hint="put them together first: llama-gguf-split --merge FIRST_PART OUT.gguf",
+        )
     if end > size or not facts.elements:
         raise _truncated(path, size, f"its tensors end at byte {end}")
     return facts
@@ -104,9 +112,13 @@ def convert(path: Path, out: Path) -> None:
         raise ModelError(f"converting a GGUF file needs {error.name}", hint=_HINT_INSTALL) from error
     place: dict[str, Any] = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            **place, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            **place,
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),
+            output_loading_info=True,
         )
+        _require_all_weights(path, sorted(report["missing_keys"]))
         tokenizer = AutoTokenizer.from_pretrained(**place)
         _forget_quantisation(model)
         model.save_pretrained(out)
@@ -138,6 +150,13 @@ def _check_space(facts: GgufFacts, out: Path) -> None:
             f"the model takes {needed / 1e9:.1f} GB as fp32, but {free / 1e9:.1f} GB are free in {out.parent.parent}",
             hint="free some space, or set PMPO_CACHE_DIR to a directory on a larger disk",
         )
+
+
+def _require_all_weights(path: Path, missing: list[str]) -> None:
+    """transformers fills what a file lacks with random numbers and only warns."""
+    if missing:
+        named = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
+        raise ModelError(f"{path.name} lacks weights of its architecture: {named}")
 
 
 def _forget_quantisation(model: Any) -> None:

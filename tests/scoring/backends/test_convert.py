@@ -33,7 +33,15 @@ def byte_letters() -> list[str]:
     return [chr(b) for b in plain] + [chr(256 + i) for i in range(len(others))]
 
 
-def write_gguf(path: Path, *, tied: bool = True, pre: str = "smollm", template: str | None = TEMPLATE) -> Path:
+def write_gguf(
+    path: Path,
+    *,
+    tied: bool = True,
+    pre: str = "smollm",
+    template: str | None = TEMPLATE,
+    without: str = "",
+    parts: int = 1,
+) -> Path:
     """A random two-head, one-layer Llama with a byte-level tokenizer whose only merge is two spaces."""
     tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *byte_letters(), "ĠĠ"]
     rng = np.random.default_rng(0)
@@ -69,6 +77,9 @@ def write_gguf(path: Path, *, tied: bool = True, pre: str = "smollm", template: 
     }
     if not tied:
         shapes["output.weight"] = (len(tokens), WIDTH)
+    shapes.pop(without, None)
+    if parts > 1:
+        writer.add_uint16("split.count", parts)
     for name, shape in shapes.items():
         writer.add_tensor(name, rng.normal(0, 0.1, shape).astype(np.float32))
     writer.write_header_to_file()
@@ -223,6 +234,19 @@ def test_a_file_of_another_kind_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"PK\x03\x04 this is a zip file")
     with pytest.raises(ModelError, match="not a GGUF file"):
         converted("./m.gguf", tmp_path)
+
+
+def test_a_file_that_lacks_a_weight_is_not_filled_with_random_numbers(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "m.gguf", without="blk.0.ffn_up.weight")
+    with pytest.raises(ModelError, match=r"lacks weights .*up_proj"):
+        converted("./m.gguf", tmp_path)
+
+
+def test_one_part_of_a_split_model_says_how_to_merge(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "m.gguf", parts=3)
+    with pytest.raises(ModelError, match="one of 3 parts") as caught:
+        converted("./m.gguf", tmp_path)
+    assert "--merge" in str(caught.value.hint)
 
 
 def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
