@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from benchmarks.optimizers.tasks import Task
 from pytest_pmpo.optimize.budget import Budget
 from pytest_pmpo.optimize.loop import OptimizeRequest, run
-from pytest_pmpo.optimize.rewriters import sampling
 from pytest_pmpo.optimize.rewriters.base import Rewriter
 from pytest_pmpo.optimize.rewriters.select import create
 from pytest_pmpo.optimize.strategies.pmpo_paper import PmpoPaper
@@ -22,7 +22,7 @@ from pytest_pmpo.prompts.render import render
 from pytest_pmpo.responses.graders.choice import ChoiceLetter
 from pytest_pmpo.responses.graders.exact import Exact
 from pytest_pmpo.responses.graders.number import Number
-from pytest_pmpo.scoring.backends.base import SamplingSettings
+from pytest_pmpo.scoring.backends.base import Generator, SamplingSettings
 from pytest_pmpo.scoring.metrics.cross_entropy import CrossEntropy
 from pytest_pmpo.scoring.metrics.select import choose as choose_metric
 from pytest_pmpo.scoring.scorer import Scorer
@@ -134,8 +134,8 @@ def answers(scorer: Scorer, prompt: Prompt, fixtures: Sequence[Fixture], tokens:
     """Greedy answers with their lengths in tokens."""
     settings = SamplingSettings(temperature=0.0, max_new_tokens=tokens)
     turns = [render(prompt, fixture) for fixture in fixtures]
-    rows = sampling.sample(scorer.backend, turns, settings, 1)  # type: ignore[arg-type]  # the transformers backend
-    return [(row[0].text, row[0].tokens) for row in rows]
+    rows = cast(Generator, scorer.backend).generate(turns, settings)
+    return [(row[0].text, len(row[0].tokens)) for row in rows]
 
 
 def grade(scorer: Scorer, prompt: Prompt, fixtures: Sequence[Fixture], tokens: int) -> tuple[float, ...]:

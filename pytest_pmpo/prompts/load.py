@@ -8,10 +8,9 @@ several prompts, its sidecar is for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from types import MappingProxyType
 
 from pytest_pmpo.errors import FixtureError, FormatError, Location
 from pytest_pmpo.prompts.discovery import HEAD_BYTES, claim
@@ -46,13 +45,13 @@ def load_prompts(
 ) -> tuple[PromptSuite, ...]:
     """Every prompt in a file, without its fixtures: for the base, since today's fixtures judge both versions.
 
-    No sidecar is read, and formats are told to pass over the fixtures of the file itself (``{"fixtures": "ignore"}`` in
-    ``ParseContext.options``): a change that mends a broken label must not fail on the base, where it is still broken.
+    No sidecar is read, and formats are told to pass over the fixtures of the file itself: a change that mends a broken
+    label must not fail on the base, where it is still broken.
 
     Raises:
         SourceError, FormatError: as ``load``.
     """
-    suites = _parse(source, path, formats, label_keys, {"fixtures": "ignore"})
+    suites = _parse(source, path, formats, label_keys, wants_fixtures=False)
     return tuple(replace(suite, fixtures=()) for suite in suites)
 
 
@@ -95,7 +94,8 @@ def _parse(
     path: str,
     formats: Sequence[Format],
     label_keys: Sequence[str],
-    options: Mapping[str, str] = MappingProxyType({}),
+    *,
+    wants_fixtures: bool = True,
 ) -> tuple[PromptSuite, ...]:
     data = source.read(path)
     format_ = claim(path, data[:HEAD_BYTES], formats)
@@ -103,7 +103,9 @@ def _parse(
         known = ", ".join(known.name for known in formats) or "none"
         raise FormatError("no format claims this file", location=Location(path), hint=f"known formats: {known}")
     _check_text(path, data)
-    context = ParseContext(read=source.read, glob=source.glob, label_keys=tuple(label_keys), options=options)
+    context = ParseContext(
+        read=source.read, glob=source.glob, label_keys=tuple(label_keys), wants_fixtures=wants_fixtures
+    )
     return format_.parse(path, data, context)
 
 

@@ -33,7 +33,7 @@ class Lines:
         suites, rows = [], []
         for number, line in enumerate(data.decode().splitlines(), 1):
             if line.startswith("#"):
-                if context.options.get("fixtures") != "ignore":
+                if context.wants_fixtures:
                     rows.append(Row({"id": line[1:], "expected": "from the file"}, Location(path, number)))
                 continue
             text = context.read(line[1:]).decode() if line.startswith("<") else line

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import cast
 
 from pytest_pmpo.errors import PmpoError, RewriterError
-from pytest_pmpo.optimize.rewriters import sampling
 from pytest_pmpo.optimize.rewriters.base import Reply
 from pytest_pmpo.prompts.model import Turn
 from pytest_pmpo.scoring.backends.base import Backend, Generator, SamplingSettings
@@ -57,13 +56,10 @@ class LocalWriter:
     def _rows(
         self, backend: Backend, conversations: Sequence[Sequence[Turn]], settings: SamplingSettings, samples: int
     ) -> Iterator[tuple[Reply, ...]]:
-        if hasattr(backend, "generate"):
-            for row in cast(Generator, backend).generate(conversations, settings, samples=samples):
-                yield tuple(Reply(g.text, len(g.tokens), g.finished) for g in row)
-        elif hasattr(backend, "model"):
-            yield from sampling.sample(cast(sampling.Opened, backend), conversations, settings, samples)
-        else:
+        if not hasattr(backend, "generate"):
             raise RewriterError(
                 f"this model cannot write: {backend.description}",
                 hint='use the rewriter "structural", or "openai:MODEL" with a server',
             )
+        for row in cast(Generator, backend).generate(conversations, settings, samples=samples):
+            yield tuple(Reply(g.text, len(g.tokens), g.finished) for g in row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
@@ -21,14 +21,14 @@ class ParseContext:
             root; raises ``SourceError`` when it is missing or outside. Formats never touch the disk themselves.
         glob: paths of the same version that match a glob relative to the repository root, sorted.
         label_keys: test-data keys that hold the expected answer, in order of preference.
-        options: ``{"fixtures": "ignore"}`` asks for the prompts alone: fixtures in the file need not be read, and
-            nothing that is wrong with them may fail.
+        wants_fixtures: False asks for the prompts alone: fixtures in the file are not read, and nothing that is wrong
+            with them may fail.
     """
 
     read: Callable[[str], bytes]
     glob: Callable[[str], tuple[str, ...]] = lambda pattern: ()
     label_keys: tuple[str, ...] = ("expected", "expected_output", "ideal", "answer", "output", "label", "reference")
-    options: Mapping[str, str] = field(default_factory=dict)
+    wants_fixtures: bool = True
 
 
 class Format(Protocol):

@@ -47,6 +47,8 @@ def read_rows(
         FormatError: ``testData`` or ``evaluators`` has the wrong shape.
         FixtureError: an answer is empty, or a row lacks one although nothing explains that.
     """
+    if not context.wants_fixtures:
+        return (), ()
     evaluators = _evaluators(document, fields.get("evaluators"))
     if "testData" not in fields or _is_nothing(fields["testData"]):
         return (), tuple(_note(document, evaluator, labelled=False) for evaluator in evaluators)

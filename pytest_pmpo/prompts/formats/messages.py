@@ -61,7 +61,7 @@ class MessagesFormat:
         if mapping and "messages" not in fields:
             raise document.error("there are no messages", document.root)
         messages = read_messages(document, fields.get("messages", document.root))
-        messages, answer = _split_answer(document, messages)
+        messages, answer = _split_answer(document, messages, context)
         if not any(message.text.strip() for message in messages):
             raise empty_prompt(file)
         metadata = {key: document.value(node) for key, node in fields.items() if key not in _READ}
@@ -127,13 +127,13 @@ def text_line(document: YamlDocument, node: yaml.Node) -> int:
 
 
 def _split_answer(
-    document: YamlDocument, messages: tuple[Message, ...]
+    document: YamlDocument, messages: tuple[Message, ...], context: ParseContext
 ) -> tuple[tuple[Message, ...], tuple[Fixture, ...]]:
     if not messages or messages[-1].role != "assistant":
         return messages, ()
     *before, last = messages
     where = Location(document.file.path, last.line)
-    if not last.text.strip():
+    if not last.text.strip() or not context.wants_fixtures:
         return tuple(before), ()
     if any("{{" in message.text for message in messages):
         raise FixtureError(

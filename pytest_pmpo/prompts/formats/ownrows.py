@@ -36,7 +36,7 @@ def own_fixtures(
 
 def listed_fixtures(document: YamlDocument, node: yaml.Node | None, context: ParseContext) -> tuple[Fixture, ...]:
     """As ``own_fixtures``, at the node itself."""
-    if node is None:
+    if node is None or not context.wants_fixtures:
         return ()
     name = written(node)
     if name is not None:

@@ -71,7 +71,7 @@ class PromptfooFormat:
         tests = read_cases(document, fields, context)
         used = frozenset().union(*(printed_names(m.text) for entry in entries for m in entry.messages))
         keys = [key for key in context.label_keys if key not in used]
-        labelled, unlabelled = _labelled(tests.cases, keys)
+        labelled, unlabelled = _labelled(tests.cases, keys) if context.wants_fixtures else ([], ())
         metadata = {key: document.value(node) for key, node in fields.items() if key not in _KEPT_OUT}
         suites = []
         for plain in entries:
