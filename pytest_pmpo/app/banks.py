@@ -7,7 +7,6 @@ would answer, the comparison cannot be defended: the verdict is ``inconclusive``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pytest_pmpo.app.models import Engine
@@ -18,8 +17,6 @@ from pytest_pmpo.prompts.model import Note, Prompt
 from pytest_pmpo.prompts.source import Source
 from pytest_pmpo.responses.bank import bank_names, read_bank
 from pytest_pmpo.responses.records import Bank
-from pytest_pmpo.responses.topup import plan
-from pytest_pmpo.responses.weigh import weigh
 from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.metrics.response_bank import NAME, coverage
 from pytest_pmpo.scoring.records import PromptScore
@@ -63,6 +60,8 @@ def bank_metric(source: Source, task: Task, engine: Engine, base: Prompt | None)
                 hint=f"pmpo bank build {task.path}",
             )
         return BankMetric(None)
+    from pytest_pmpo.responses.weigh import weigh  # only a prompt with a bank pays for the import
+
     known = [task.suite.prompt] if base is None else [base, task.suite.prompt]
     weighed = weigh(bank, task.suite.fixtures, engine.scorer, model=engine.model.fingerprint, known=known)
     lacking = [fixture for fixture in task.suite.fixtures if fixture.id not in weighed.usable]
@@ -74,19 +73,30 @@ def bank_metric(source: Source, task: Task, engine: Engine, base: Prompt | None)
     return BankMetric(None, (*weighed.notes, Note(f"the bank is not used: {named}", Location(bank.path))))
 
 
-def defend(verdict: Verdict, path: str, scores: Sequence[PromptScore]) -> Verdict:
+def defend(verdict: Verdict, path: str, head: PromptScore, base: PromptScore | None) -> Verdict:
     """The verdict, or ``inconclusive`` where a bank covers too little of one of the versions compared."""
-    short = [score for score in scores if (reach := coverage(score)) is not None and not reach.sufficient()]
+    versions = [head] if base is None else [head, base]
+    short = [score for score in versions if (reach := coverage(score)) is not None and not reach.sufficient()]
     if not short or verdict.comparison is None:
         return verdict
-    worst = min(short, key=lambda score: _share(score))
+    from pytest_pmpo.responses.topup import plan
+
+    worst = min(short, key=_share)
     return replace(
         verdict,
         status="inconclusive",
         failed=verdict.policy.strict,
-        reason=f"the response bank covers only {_share(worst):.0%} of what this version would answer",
-        advice=(plan(worst).sentence(path),),
+        reason=f"the response bank covers only {_share(worst):.0%} of what the {_name(worst, head)} would answer",
+        advice=(
+            plan(head).sentence(path)
+            if worst is head
+            else f"to draw from the base too: pmpo bank build {path} --from base,steps,none,REF (REF: the base commit)",
+        ),
     )
+
+
+def _name(score: PromptScore, head: PromptScore) -> str:
+    return "prompt as it is now" if score is head else "base"
 
 
 def _share(score: PromptScore) -> float:

@@ -108,7 +108,7 @@ class Checker:
         metric = bank.metric or self.metric(task)
         head, base, version = self._score(task, version, engine, metric)
         verdict = self._decide(task, version, self.policy(task, engine, metric), head, base)
-        verdict = defend(verdict, task.path, [head] if base is None else [head, base])
+        verdict = defend(verdict, task.path, head, base)
         model = engine.model
         return Result(
             Entry(

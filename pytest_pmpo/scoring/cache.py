@@ -15,7 +15,7 @@ import sys
 import time
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 Key = bytes
@@ -49,6 +49,7 @@ class LossCache:
         self.path = directory / f"losses-v{SCHEMA}.sqlite"
         self.max_bytes = max_bytes
         self.trouble: str | None = None
+        self._ready = False  # whether this object has seen the file with its table
 
     def get(self, keys: Sequence[Key]) -> dict[Key, Losses]:
         """The losses of those keys that are stored and sound."""
@@ -82,6 +83,7 @@ class LossCache:
         with self._connection() as connection:
             if connection is None:
                 return
+            connection.execute("PRAGMA synchronous = NORMAL")  # of this connection; safe in WAL, and quick
             with connection:
                 connection.executemany("INSERT OR REPLACE INTO losses VALUES (?, ?, ?)", rows)
             self._trim(connection)
@@ -93,6 +95,7 @@ class LossCache:
                 return 0, 0
             count, size = connection.execute("SELECT COUNT(*), TOTAL(LENGTH(value)) FROM losses").fetchone()
             return int(count), int(size)
+        return 0, 0
 
     def _trim(self, connection: sqlite3.Connection) -> None:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -120,12 +123,15 @@ class LossCache:
             try:
                 yield connection
             except sqlite3.DatabaseError as error:
+                self._ready = False
                 self.trouble = f"cache at {self.path}: {error}"
                 if _is_corrupt(error):
                     connection.close()
                     self._put_aside()
 
     def _open(self) -> sqlite3.Connection:
+        if self._ready and self.path.exists():
+            return sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return self._connect()
@@ -139,17 +145,17 @@ class LossCache:
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(_CREATE)
         except sqlite3.Error:
             connection.close()
             raise
+        self._ready = True
         return connection
 
     def _put_aside(self) -> None:
         for suffix in ("", "-wal", "-shm"):
             broken = self.path.with_name(self.path.name + suffix)
-            if broken.exists():
+            with suppress(FileNotFoundError):  # another process may have been quicker
                 broken.replace(broken.with_name(broken.name + ".corrupt"))
 
 

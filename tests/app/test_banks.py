@@ -97,7 +97,15 @@ def score(value: float, coverage: float) -> PromptScore:
 @pytest.mark.parametrize(("reach", "status"), [(0.9, "regressed"), (0.2, "inconclusive")])
 def test_a_bank_that_does_not_reach_the_head_leaves_it_undecided_and_tells_the_cost(reach: float, status: str) -> None:
     head, base = score(0.2, reach), score(0.9, 1.0)
-    verdict = defend(decide(head, base, Policy(), model="fake"), "prompts/a.j2", [head, base])
+    verdict = defend(decide(head, base, Policy(), model="fake"), "prompts/a.j2", head, base)
     assert verdict.status == status
     assert verdict.failed == (status == "regressed")
     assert any("pmpo bank top-up prompts/a.j2" in line for line in verdict.advice) == (status == "inconclusive")
+
+
+def test_a_base_that_the_bank_does_not_reach_is_told_apart_from_the_head() -> None:
+    head, base = score(0.2, 1.0), score(0.9, 0.2)
+    verdict = defend(decide(head, base, Policy(), model="fake"), "prompts/a.j2", head, base)
+    assert verdict.status == "inconclusive"
+    assert "the base would answer" in verdict.reason
+    assert any("pmpo bank build prompts/a.j2 --from" in line for line in verdict.advice)
