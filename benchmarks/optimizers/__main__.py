@@ -14,16 +14,14 @@ import argparse
 import json
 import platform
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.optimizers import selection_cost, tables
-from benchmarks.optimizers.runs import ABLATION, Outcome, optimize
+from benchmarks.optimizers import pool, selection_cost, tables
+from benchmarks.optimizers.pool import Engine, Job
+from benchmarks.optimizers.runs import ABLATION, Outcome, Settings
 from benchmarks.optimizers.tasks import CHOICE_TASKS, DATA, TASKS, load
-from pytest_pmpo.optimize.budget import Budget
-from pytest_pmpo.scoring.cache import LossCache
-from pytest_pmpo.scoring.models import resolve
-from pytest_pmpo.scoring.scorer import Scorer
 
 MANY_ROUNDS = 1_000
 """Rounds are not the limit here: every strategy stops at the same number of forward tokens, or of its own accord."""
@@ -36,39 +34,36 @@ def main() -> None:
     if not options.tables:
         if not DATA.is_dir():
             raise SystemExit("the public data is not beside the project (../shared/data): nothing to measure")
-        model = resolve(options.model, root=Path.cwd())
-        cache = LossCache(options.results.parent / "losses")
-        scorer = Scorer(model.fingerprint, lambda: model.open(options.device, options.dtype), cache=cache)
+        engine = Engine(options.model, options.device, options.dtype)
         if options.selection_cost:
             for name in options.tasks:
                 task = load(name, 0, 0)
-                print(*selection_cost.compare(task, scorer, options.candidates, options.fixtures), "", sep="\n")
+                compared = selection_cost.compare(task, engine.open(), options.candidates, options.fixtures)
+                print(*compared, "", sep="\n")
             return
-        kept += _run(options, scorer, model.name, kept)
+        kept += _run(options, engine, kept)
     print(f"{platform.machine()}, Python {platform.python_version()}; {len(kept)} runs\n")
     print(*tables.by_task(kept), "", *tables.by_strategy(kept), sep="\n")
 
 
-def _run(options: argparse.Namespace, scorer: Scorer, model: str, kept: Sequence[Outcome]) -> Iterator[Outcome]:
+def _run(options: argparse.Namespace, engine: Engine, kept: Sequence[Outcome]) -> Iterator[Outcome]:
+    settings = Settings(
+        rewriters=tuple(options.rewriters), rounds=options.rounds, forward_tokens=options.forward_tokens,
+        generated_tokens=options.generated_tokens, passes=options.passes, heldout=options.heldout,
+        graded=options.graded, written=options.written, answer_tokens=options.answer_tokens,
+        journals=options.results.parent / "journals",
+    )  # fmt: skip
     done = {(o.task, o.strategy, o.seed, o.model) for o in kept}
-    for seed in range(options.seeds):
-        for name in options.tasks:
-            for strategy in options.strategies:
-                if (name, strategy, seed, model) in done:
-                    continue
-                task = load(name, options.heldout, seed)
-                outcome = optimize(
-                    task, strategy, options.rewriters, scorer, model, seed=seed,
-                    budget=Budget(options.rounds, options.forward_tokens, options.generated_tokens),
-                    journals=options.results.parent / "journals", graded=options.graded,
-                )  # fmt: skip
-                with options.results.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(outcome.to_dict()) + "\n")
-                before, after = (sum(x) / len(x) for x in (outcome.loss_before, outcome.loss_after))
-                print(
-                    f"{name} {strategy} seed {seed}: {before:.3f} -> {after:.3f} in {outcome.seconds:.0f} s", flush=True
-                )
-                yield outcome
+    name = engine.name
+    wanted = product(range(options.seeds), options.tasks, options.strategies)
+    jobs = [Job(task, strategy, seed) for seed, task, strategy in wanted if (task, strategy, seed, name) not in done]
+    for outcome in pool.run(jobs, engine, settings, options.processes, options.minutes):
+        with options.results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(outcome.to_dict()) + "\n")
+        before, after = (sum(x) / len(x) for x in (outcome.loss_before, outcome.loss_after))
+        title = f"{outcome.task} {outcome.strategy} seed {outcome.seed}"
+        print(f"{title}: {before:.3f} -> {after:.3f} in {outcome.seconds:.0f} s", flush=True)
+        yield outcome
 
 
 def _read(path: Path) -> Iterator[Outcome]:
@@ -92,9 +87,14 @@ def _options() -> argparse.Namespace:
     add("--seeds", type=int, default=3)
     add("--rounds", type=int, default=MANY_ROUNDS)
     add("--forward-tokens", type=int, default=60_000)
+    add("--passes", type=float, help="instead: times the tokens of scoring the starting prompt on all its fixtures")
     add("--generated-tokens", type=int, default=None)
     add("--heldout", type=int, default=100)
     add("--graded", type=int, default=100, help="held-out fixtures whose greedy answers are graded; 0 grades none")
+    add("--written", type=int, default=512, help="most tokens of a rewriter's answer")
+    add("--answer-tokens", type=int, default=0, help="most tokens of a graded answer; default the task's own")
+    add("--processes", type=int, default=1, help="runs side by side, each process with its own copy of the model")
+    add("--minutes", type=float, default=float("inf"), help="no run begins later than this")
     add("--tables", action="store_true", help="print the tables of what is there and run nothing")
     add("--selection-cost", action="store_true", help="time selection by loss against generating and grading")
     add("--candidates", type=int, default=12)

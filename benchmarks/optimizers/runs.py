@@ -23,6 +23,7 @@ from pytest_pmpo.responses.graders.choice import ChoiceLetter
 from pytest_pmpo.responses.graders.exact import Exact
 from pytest_pmpo.responses.graders.number import Number
 from pytest_pmpo.scoring.backends.base import Generator, SamplingSettings
+from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.metrics.cross_entropy import CrossEntropy
 from pytest_pmpo.scoring.metrics.select import choose as choose_metric
 from pytest_pmpo.scoring.scorer import Scorer
@@ -62,6 +63,38 @@ class Outcome:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all runs of a comparison share.
+
+    Attributes:
+        passes: forward-token budget, in times the tokens of scoring the starting prompt on all its fixtures, held-out
+            ones included; None leaves it to ``forward_tokens``.
+        written: most tokens of a rewriter's answer.
+        answer_tokens: most tokens of a graded answer; 0 is the task's own.
+    """
+
+    rewriters: tuple[str, ...]
+    rounds: int
+    forward_tokens: int | None
+    generated_tokens: int | None
+    passes: float | None
+    heldout: int
+    graded: int
+    written: int
+    answer_tokens: int
+    journals: Path
+
+    def budget(self, scorer: Scorer, task: Task, metric: Metric) -> Budget:
+        """Equal for every strategy on a task."""
+        tokens = self.forward_tokens
+        if self.passes is not None:
+            before = scorer.tokens_spent
+            scorer.score([task.suite.prompt], task.suite.fixtures, metric)
+            tokens = int(self.passes * (scorer.tokens_spent - before))
+        return Budget(self.rounds, tokens, self.generated_tokens)
+
+
 def strategy_choice(name: str) -> StrategyChoice:
     """A strategy by its name, or a row of the ablation."""
     if name in ABLATION:
@@ -70,26 +103,15 @@ def strategy_choice(name: str) -> StrategyChoice:
     return choose_strategy(name)
 
 
-def optimize(
-    task: Task,
-    strategy: str,
-    rewriters: Sequence[str],
-    scorer: Scorer,
-    model: str,
-    *,
-    seed: int,
-    budget: Budget,
-    journals: Path,
-    graded: int,
-) -> Outcome:
-    """Run, then grade greedy answers of the old and the new prompt on the first ``graded`` held-out fixtures."""
+def optimize(task: Task, strategy: str, scorer: Scorer, model: str, seed: int, settings: Settings) -> Outcome:
+    """Run, then grade greedy answers of both prompts on the first ``settings.graded`` held-out fixtures."""
     choice = strategy_choice(strategy)
     fixtures = task.suite.fixtures
     metric = CrossEntropy() if strategy.endswith("no preference loss") else choose_metric(fixtures)
     # the paper's strategies have no structural edits; a comparison gives every strategy the same writer
     made: tuple[Rewriter, ...] = tuple(
         create(spec, scorer, root=Path.cwd(), environ={})
-        for spec in rewriters
+        for spec in settings.rewriters
         if not (choice.asks_model and spec == "structural")
     )
     began = time.monotonic()
@@ -103,15 +125,15 @@ def optimize(
             model,
             choice.strategy,
             made,
-            journals,
-            budget,
+            settings.journals,
+            settings.budget(scorer, task, metric),
             seed=seed,
-            tuning=choice.tuning,
+            tuning=replace(choice.tuning, sampling=replace(choice.tuning.sampling, max_new_tokens=settings.written)),
             constraints=choice.constraints,
         )
     )
     seconds = time.monotonic() - began
-    heldout = [fixture for fixture in fixtures if fixture.split == "heldout"][:graded]
+    heldout = [fixture for fixture in fixtures if fixture.split == "heldout"][: settings.graded]
     # the ablation without preference loss is measured by the same yardstick as the others
     before, after = scorer.score(
         [result.incumbent.prompt, result.winner.prompt],
@@ -119,7 +141,8 @@ def optimize(
         choose_metric(fixtures),
     )
     answer = [] if not task.graded else [result.incumbent.prompt, result.winner.prompt]
-    right = [grade(scorer, prompt, heldout, task.answer_tokens) for prompt in answer] or [(), ()]
+    tokens = settings.answer_tokens or task.answer_tokens
+    right = [grade(scorer, prompt, heldout, tokens) for prompt in answer] or [(), ()]
     return Outcome(
         task=task.name, strategy=strategy, rewriters=tuple(r.name for r in made), seed=seed, model=model,
         unit=before.metric.unit, ending=result.ending, won=result.won,

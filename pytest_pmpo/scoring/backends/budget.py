@@ -72,6 +72,15 @@ def bytes_per_token(model: Any) -> int:
     return size * (3 * wide + 8 * hidden) + 4 * 2 * hidden  # fp32 rows of the normalisation
 
 
+def key_value_bytes(model: Any) -> int:
+    """Keys and values that generation holds, bytes per token of context."""
+    config = model.config.get_text_config()
+    heads = int(getattr(config, "num_attention_heads", None) or 1)  # none in a state-space model
+    groups = int(getattr(config, "num_key_value_heads", None) or heads)
+    head_size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    return 2 * int(config.num_hidden_layers) * groups * head_size * int(next(model.parameters()).element_size())
+
+
 def _available_memory() -> int:
     """``MemAvailable`` where the kernel tells it; elsewhere half a GiB, a safe guess for small chunks."""
     try:
