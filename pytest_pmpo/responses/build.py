@@ -52,6 +52,7 @@ class Writer:
         settings: how to sample. A temperature other than 1, or a top-p below it, draws from another distribution than
             the one that is scored, so it is refused.
         max_tokens: budget of generated tokens; None for no limit.
+        batch: conversations per call of the generator; a GPU takes many more.
         today: ISO date to write down.
     """
 
@@ -62,6 +63,7 @@ class Writer:
     grader: Grader
     settings: SamplingSettings = field(default_factory=SamplingSettings)
     max_tokens: int | None = None
+    batch: int = BATCH
     today: str = field(default_factory=lambda: date.today().isoformat())
 
     def __post_init__(self) -> None:
@@ -130,7 +132,7 @@ def fill(
     """
     run = _Run(file, bank, writer)
     total = sum(demand.count for demand in wanted)
-    for batch in _batches(wanted):
+    for batch in _batches(wanted, writer.batch):
         if writer.max_tokens is not None and run.tokens >= writer.max_tokens:
             break
         run.batch(batch)
@@ -238,11 +240,11 @@ class _Run:
         return BuildReport(self.drawn, self.kept, right, self.cut, self.tokens, missing, tuple(notes))
 
 
-def _batches(wanted: Sequence[Demand]) -> Iterator[list[Demand]]:
+def _batches(wanted: Sequence[Demand], size: int) -> Iterator[list[Demand]]:
     """Runs of demands of the same proposal and count: the generator draws equally many for each conversation."""
     batch: list[Demand] = []
     for demand in wanted:
-        if batch and (len(batch) == BATCH or _kind(demand) != _kind(batch[0])):
+        if batch and (len(batch) == size or _kind(demand) != _kind(batch[0])):
             yield batch
             batch = []
         batch.append(demand)

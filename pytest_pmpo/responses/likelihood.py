@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pytest_pmpo.errors import BankError, EncodingError
 from pytest_pmpo.prompts.model import Fixture, Prompt
 from pytest_pmpo.responses.records import Response
+from pytest_pmpo.scoring.metrics.base import Scores
 from pytest_pmpo.scoring.records import Continuation, Measurement, MetricInfo, TargetScore
-from pytest_pmpo.scoring.scorer import Scorer
 
 Key = tuple[str, str, bool]
 """A distinct response: fixture id, text, finished."""
@@ -21,7 +21,7 @@ def log_probabilities(
     usable: Mapping[str, Sequence[Response]],
     fixtures: Sequence[Fixture],
     prompts: Sequence[Prompt],
-    scorer: Scorer,
+    scorer: Scores,
 ) -> dict[Key, list[float]]:
     """log p (nats) of each distinct response under each prompt, in the order of ``prompts``.
 

@@ -22,9 +22,9 @@ from pytest_pmpo.errors import BankError, Location
 from pytest_pmpo.prompts.model import Fixture, Note, Prompt
 from pytest_pmpo.responses.likelihood import Key, log_probabilities
 from pytest_pmpo.responses.records import Bank, Response, input_digest, label_digest
+from pytest_pmpo.scoring.metrics.base import Scores
 from pytest_pmpo.scoring.metrics.importance import mixture
 from pytest_pmpo.scoring.metrics.response_bank import BankedResponse, ResponseBank
-from pytest_pmpo.scoring.scorer import Scorer
 
 SPOT_CHECKS = 2
 """Responses that are scored of a fixture whose responses all have one grade."""
@@ -55,7 +55,7 @@ class WeighedBank:
 def weigh(
     bank: Bank,
     fixtures: Sequence[Fixture],
-    scorer: Scorer,
+    scorer: Scores,
     *,
     model: str,
     known: Sequence[Prompt] = (),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pytest_pmpo.prompts.model import Fixture
-from pytest_pmpo.scoring.records import Continuation, Measurement, MetricInfo, TargetScore
+from pytest_pmpo.prompts.model import Fixture, Prompt
+from pytest_pmpo.scoring.records import Continuation, Measurement, MetricInfo, PromptScore, TargetScore
 
 
 class Metric(Protocol):
@@ -31,4 +31,12 @@ class Metric(Protocol):
 
     def measure(self, fixture: Fixture, scores: Sequence[TargetScore]) -> Measurement:
         """One number from the losses of ``continuations(fixture)``, in that order."""
+        ...
+
+
+class Scores(Protocol):
+    """Whoever scores prompts: the scorer itself, or one that keeps books of what it costs."""
+
+    def score(self, prompts: Sequence[Prompt], fixtures: Sequence[Fixture], metric: Metric) -> list[PromptScore]:
+        """Every prompt over the same fixtures, in the order given."""
         ...
