@@ -263,9 +263,7 @@ class TestBase:
             find_base(tmp_path, "main", NOTHING)
 
     def test_without_the_git_program_there_is_none(self, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-        from git.cmd import Git
-
-        monkeypatch.setattr(Git, "GIT_PYTHON_GIT_EXECUTABLE", "no-such-git")
+        monkeypatch.setenv("PATH", "")
         with pytest.raises(SourceError, match="git is not installed"):
             find_base(repo.path, "main", NOTHING)
         assert find_base(repo.path, None, NOTHING) == NoBase("git is not installed")

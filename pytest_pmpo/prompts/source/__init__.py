@@ -1,6 +1,6 @@
 """Where the bytes of a version come from: the working tree, or a commit of the git repository it is in.
 
-The only place of this stage that speaks to git, through GitPython's command layer, and only to read: no hook, filter or
+The only place of this stage that speaks to git, through its commands, and only to read: no hook, filter or
 file system monitor of the repository runs, nothing is fetched, no lock is taken, and what git is asked for is a checked
 name or an object id, never an option.
 """

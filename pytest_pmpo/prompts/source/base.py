@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 from pytest_pmpo.errors import BaseUnavailableError, SourceError
@@ -99,9 +100,16 @@ class _Finder:
 
     def __init__(self, git: Git) -> None:
         self._git = git
-        self.head = git.commit("HEAD")
-        self._remotes = git.run("remote").decode("utf-8", "replace").split()
-        self._remote = self._remotes[0] if len(self._remotes) == 1 else "origin"
+        self._known: dict[str, tuple[str, datetime]] = {}
+        self.head = self._look_at("HEAD")
+
+    @cached_property
+    def _remotes(self) -> list[str]:
+        return self._git.run("remote").decode("utf-8", "replace").split()
+
+    @property
+    def _remote(self) -> str:
+        return self._remotes[0] if len(self._remotes) == 1 else "origin"
 
     def asked_for(self, ref: str) -> Base:
         """The merge base of HEAD with what the user named, here or at the remote."""
@@ -134,9 +142,8 @@ class _Finder:
 
     def default_branch(self) -> Base | None:
         """The merge base of HEAD with the remote's default branch, where it is known."""
-        ref = self._default_ref()
-        tip = None if ref is None else self._git.commit(ref)
-        if ref is None or tip is None:
+        ref, tip = self._default_ref()
+        if not ref:
             return None
         name = ref.removeprefix("refs/remotes/")
         base = self._merge_base(tip)
@@ -150,17 +157,32 @@ class _Finder:
 
     def base(self, commit: str, ref: str, how: str) -> Base:
         """The record of ``commit``."""
-        text = self._git.run("log", "-1", "--format=%h%x00%cI", commit, "--").decode("ascii", "replace")
-        short, _, date = text.strip().partition("\0")
-        return Base(commit, short, ref, datetime.fromisoformat(date), how)
+        if commit not in self._known and self._look_at(commit) is None:
+            raise SourceError(f"the commit {commit[:10]} cannot be read in this clone", hint="git fetch --refetch")
+        short, date = self._known[commit]
+        return Base(commit, short, ref, date, how)
 
-    def _default_ref(self) -> str | None:
-        told = self._git.line("symbolic-ref", "--quiet", f"refs/remotes/{self._remote}/HEAD")
-        if told is not None and self._git.commit(told) is not None:
-            return told
-        usual = [f"refs/remotes/{self._remote}/{name}" for name in ("main", "master")]
-        there = [ref for ref in usual if self._git.commit(ref) is not None]
-        return there[0] if len(there) == 1 else None
+    def _look_at(self, ref: str) -> str | None:
+        """The id of a commit, or None; its short id and its date are kept."""
+        line = self._git.line("log", "-1", "--no-show-signature", "--format=%H%x00%h%x00%cI", ref, "--")
+        if line is None:
+            return None
+        commit, short, date = line.split("\0")
+        self._known[commit] = short, datetime.fromisoformat(date)
+        return commit
+
+    def _default_ref(self) -> tuple[str, str]:
+        """The remote's default branch and its commit: the one it tells, else ``main`` or ``master``; else nothing."""
+        names = [f"refs/remotes/**/{name}" for name in ("HEAD", "main", "master")]
+        listed = self._git.run("for-each-ref", "--format=%(refname)%00%(objectname)%00%(symref)", *names)
+        refs = [line.split("\0") for line in listed.decode("utf-8", "surrogateescape").splitlines()]
+        if not refs:
+            return "", ""
+        ours = {ref.removeprefix(f"refs/remotes/{self._remote}/"): (target or ref, tip) for ref, tip, target in refs}
+        if "HEAD" in ours:
+            return ours["HEAD"]
+        there = [ours[name] for name in ("main", "master") if name in ours]
+        return there[0] if len(there) == 1 else ("", "")
 
     def _merge_base(self, tip: str) -> str | None:
         return None if self.head is None else self._git.line("merge-base", tip, self.head)

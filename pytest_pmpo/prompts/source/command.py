@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
-from subprocess import PIPE
-from typing import TYPE_CHECKING, Any
 
 from pytest_pmpo.errors import SourceError
 from pytest_pmpo.prompts.source.files import find_root, git_folder
-
-if TYPE_CHECKING:
-    from git.cmd import Git as PythonGit
 
 # read-only, whatever the repository's own configuration says
 _SETTINGS = (
@@ -55,29 +52,31 @@ class Git:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        try:
-            from git.cmd import Git as PythonGit  # slow to import: runs `git version`
-        except ImportError as error:
-            raise GitMissingError("git is not installed", hint="install git, or run without a base") from error
-        self._git: PythonGit = PythonGit(str(root))
-        self._git.update_environment(**_environment(root))
+        self._command = (_executable(), *_SETTINGS)
+        self._environment = {**os.environ, **_environment(root)}
 
     def try_run(self, *arguments: str) -> tuple[int, bytes, str]:
         """Exit status, output and error text of a command.
 
         Raises:
             SourceError: git refuses the repository because somebody else owns it.
-            GitMissingError: there is no git executable.
         """
-        status, out, err = self._execute(arguments, with_extended_output=True, with_exceptions=False)
-        message = err if isinstance(err, str) else bytes(err).decode("utf-8", "replace")
-        if status and "dubious ownership" in message:
+        done = subprocess.run(
+            [*self._command, *arguments],
+            cwd=self._root,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        message = done.stderr.decode("utf-8", "replace")
+        if done.returncode and "dubious ownership" in message:
             top = find_root(self._root) or self._root
             raise SourceError(
                 "git refuses this repository: its files belong to another user",
                 hint=shlex.join(["git", "config", "--global", "--add", "safe.directory", str(top)]),
             )
-        return int(status), out, message
+        return done.returncode, done.stdout, message
 
     def run(self, *arguments: str) -> bytes:
         """Output of a command.
@@ -101,18 +100,24 @@ class Git:
         """The id of the commit ``ref`` (checked) means, or None."""
         return self.line("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
 
-    def start(self, *arguments: str) -> Any:
-        """A command that goes on running, with ``stdin`` and ``stdout``. It ends when the object is dropped."""
-        return self._execute(arguments, as_process=True, istream=PIPE)
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A command that goes on running, with ``stdin`` and ``stdout``; the caller ends it."""
+        return subprocess.Popen(
+            [*self._command, *arguments],
+            cwd=self._root,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
 
-    def _execute(self, arguments: tuple[str, ...], **options: Any) -> Any:
-        from git.exc import GitCommandNotFound
 
-        command = [self._git.GIT_PYTHON_GIT_EXECUTABLE or "git", *_SETTINGS, *arguments]
-        try:
-            return self._git.execute(command, strip_newline_in_stdout=False, stdout_as_string=False, **options)
-        except GitCommandNotFound as error:
-            raise GitMissingError("git is not installed", hint="install git, or run without a base") from error
+def _executable() -> str:
+    found = shutil.which("git")
+    # Windows looks in the current folder first, and that one holds what a pull request brings
+    if found is None or (os.name == "nt" and Path(found).parent.resolve() == Path.cwd()):
+        raise GitMissingError("git is not installed", hint="install git, or run without a base")
+    return found
 
 
 def _environment(root: Path) -> dict[str, str]:
@@ -121,7 +126,7 @@ def _environment(root: Path) -> dict[str, str]:
     They can only be overridden, not unset, and naming ``GIT_DIR`` would switch off git's check of who owns the
     repository; so each is set only where the surroundings set it already.
     """
-    environment = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    environment = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LANGUAGE": "C", "LC_ALL": "C"}
     top = find_root(root)
     folder = git_folder(top) if top is not None else None
     if top is None or folder is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
 from threading import Lock
-from typing import Any
 
 from pytest_pmpo.errors import Location, SourceError
 from pytest_pmpo.prompts.globs import matcher
@@ -13,6 +15,7 @@ from pytest_pmpo.prompts.source.command import Git, check_ref
 from pytest_pmpo.prompts.source.files import MAX_BYTES, check_inside
 
 _FILE, _LINK, _SUBMODULE = "100", "120", "160"
+_WHOLE_ID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +37,20 @@ class GitTree:
 
     def __init__(self, root: Path, commit: str) -> None:
         self._git = Git(root)
-        found = self._git.commit(check_ref(commit))
-        if found is None:
+        # a whole id needs no looking up: listing its files tells whether it is there
+        found = commit if _WHOLE_ID.match(commit) else self._git.commit(check_ref(commit))
+        status, listing, _ = (1, b"", "") if found is None else self._git.try_run("ls-tree", "-r", "-z", found)
+        if found is None or status:
             raise SourceError(f"there is no commit {commit!r} in this clone")
-        self._commit = found
         self.label = found[:10]
-        self._entries: dict[str, _Entry] | None = None
-        self._process: Any = None
+        self._entries = dict(_parsed(line) for line in listing.split(b"\0") if line)
+        self._process: Popen[bytes] | None = None
         self._lock = Lock()
 
     def read(self, path: str) -> bytes:
         """See ``Source.read``. A link is refused: what it leads to may not be in the commit."""
         location = Location(path)
-        entry = self._list().get(check_inside(path))
+        entry = self._entries.get(check_inside(path))
         if entry is None:
             raise SourceError(f"there is no such file in {self.label}", location=location)
         if not entry.mode.startswith(_FILE):
@@ -57,30 +61,27 @@ class GitTree:
 
     def exists(self, path: str) -> bool:
         """See ``Source.exists``."""
-        entry = self._list().get(path)
+        entry = self._entries.get(path)
         return entry is not None and entry.mode.startswith(_FILE)
 
     def glob(self, pattern: str) -> tuple[str, ...]:
         """See ``Source.glob``."""
         match = matcher(pattern)
-        entries = self._list()
-        return tuple(sorted(path for path, entry in entries.items() if entry.mode.startswith(_FILE) and match(path)))
+        return tuple(sorted(path for path in self._entries if self.exists(path) and match(path)))
 
     def close(self) -> None:
         """End the git process. Reading again starts a new one."""
-        self._process = None
-
-    def _list(self) -> dict[str, _Entry]:
-        with self._lock:
-            if self._entries is None:
-                listing = self._git.run("ls-tree", "-r", "-z", self._commit)
-                self._entries = dict(_parsed(line) for line in listing.split(b"\0") if line)
-            return self._entries
+        if self._process is not None:
+            self._end()
+            self._process = None
 
     def _object(self, name: str, location: Location) -> bytes:
         if self._process is None:
             self._process = self._git.start("cat-file", "--batch")
+            self._end = weakref.finalize(self, _end, self._process)
         pipe = self._process
+        assert pipe.stdin is not None
+        assert pipe.stdout is not None
         pipe.stdin.write(name.encode() + b"\n")
         pipe.stdin.flush()
         header = pipe.stdout.readline().split()  # "<id> <type> <size>", or "<id> missing"
@@ -95,7 +96,7 @@ class GitTree:
         if size > MAX_BYTES:
             self.close()
             raise SourceError(f"the file is larger than {MAX_BYTES // 2**20} MiB in {self.label}", location=location)
-        data: bytes = pipe.stdout.read(size + 1)  # a line feed ends every answer
+        data = pipe.stdout.read(size + 1)  # a line feed ends every answer
         return data[:-1]
 
 
@@ -103,3 +104,8 @@ def _parsed(line: bytes) -> tuple[str, _Entry]:
     head, _, path = line.partition(b"\t")
     mode, _, name = head.decode("ascii").split(" ")
     return path.decode("utf-8", "surrogateescape"), _Entry(mode, name)
+
+
+def _end(process: Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
