@@ -13,13 +13,17 @@ Depth-first order makes the carry small: all that later chunks need of what is c
 first token. So no token is ever computed twice, and memory holds one path besides the chunk.
 
 The last token of a sequence is only ever predicted, so it has no place in the forest.
+
+The model waits for the plan, so work per token is left to numpy and work per sequence kept small.
 """
 
 from __future__ import annotations
 
+import sys
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -32,21 +36,28 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run of tokens without a branch inside.
+    """What a sequence adds to those sorted before it.
 
     Attributes:
-        parent: index of the run before it, −1 at a root.
-        depth: position of its first token in the sequences that pass through it.
-        row: index of one such sequence (in sorted order); the run is ``row[depth : depth + length]``.
-        length: tokens.
         offset: place of its first token in depth-first order.
+        tokens: int64, at least one.
+        depth: position of its first token in its sequence.
+        before: places of the tokens in front of it in its sequence, as ranges by depth.
     """
 
-    parent: int
-    depth: int
-    row: int
-    length: int
     offset: int
+    tokens: Ints
+    depth: int
+    before: tuple[Range, ...]
+
+    @property
+    def end(self) -> int:
+        """The place after its last token."""
+        return self.offset + len(self.tokens)
+
+    def path(self, place: int) -> tuple[Range, ...]:
+        """Places of the tokens in front of ``place``, one of the run's own."""
+        return _merge([*self.before, (self.offset, place)]) if place > self.offset else self.before
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,116 +108,124 @@ class Forest:
     """
 
     def __init__(self, sequences: Sequence[EncodedSequence]) -> None:
-        self.sequences = sequences
-        paths = sorted({sequence.tokens[:-1] for sequence in sequences})
-        self._rows = [np.array(path, dtype=np.int64) for path in paths]
-        self._last_run = np.full(len(paths), -1, dtype=np.int64)
-        self.runs = self._grow()
-        self.size = sum(run.length for run in self.runs)
-        self._row_of = {path: i for i, path in enumerate(paths)}
+        self.runs: list[Run] = []
+        self.size = 0
+        self._readings = _Readings()
+        rows = [np.frombuffer(array("q", sequence.tokens), dtype=np.int64) for sequence in sequences]
+        keys = [_sort_key(row[:-1]) for row in rows]
+        path = _Path()
+        previous, previous_key = rows[0][:0], b""
+        for number in sorted(range(len(rows)), key=keys.__getitem__):
+            row, key = rows[number], keys[number]
+            if key != previous_key or not self.runs:
+                self._grow(row[:-1], _common(previous, row[:-1]), path)
+                previous, previous_key = row[:-1], key
+            first = sequences[number].target_start
+            self._readings.add(number, path.places(first - 1, len(row) - 1), row[first:])
+        self._starts = [run.offset for run in self.runs]
 
     def chunks(self, budget: int) -> Iterator[Chunk]:
         """The forest in rows of at most ``budget`` tokens; one is built as it is asked for."""
-        readings = self._readings()
-        starts = range(0, self.size, budget)
-        offsets = np.array([run.offset for run in self.runs], dtype=np.int64)
+        readings = self._readings.table()
         carried: tuple[Range, ...] = ()
-        for start in starts:
+        for start in range(0, self.size, budget):
             stop = min(start + budget, self.size)
-            yield self._chunk(start, stop, carried, readings, offsets)
-            if stop < self.size:
-                carried = self._path_before(stop, offsets)
+            following = self._run_at(stop).path(stop) if stop < self.size else ()
+            yield self._chunk(start, stop, carried, following, readings)
+            carried = following
 
-    def _grow(self) -> list[Run]:
-        """Runs in preorder, from the sorted rows: a block of rows shares what its first and last row share."""
-        runs: list[Run] = []
-        offset = 0
-        blocks = [(0, len(self._rows), 0, -1)]
-        while blocks:
-            low, high, depth, parent = blocks.pop()
-            end = _common(self._rows[low], self._rows[high - 1], depth)
-            if end > depth:
-                runs.append(Run(parent, depth, low, end - depth, offset))
-                offset += end - depth
-                parent = len(runs) - 1
-            if len(self._rows[low]) == end:
-                self._last_run[low] = parent
-                low += 1
-            blocks.extend(reversed([(i, j, end, parent) for i, j in self._branches(low, high, end)]))
-        return runs
+    def _grow(self, row: Ints, shared: int, path: _Path) -> None:
+        """Add what ``row`` does not share with the one before it."""
+        path.cut(shared)
+        self.runs.append(Run(self.size, row[shared:], shared, path.places(0, shared)))
+        path.extend(shared, self.size)
+        self.size += len(row) - shared
 
-    def _branches(self, low: int, high: int, depth: int) -> list[Range]:
-        """Blocks of rows that agree on the token at ``depth``."""
-        heads = [int(self._rows[i][depth]) for i in range(low, high)]
-        cuts = [0, *(i for i in range(1, len(heads)) if heads[i] != heads[i - 1]), len(heads)]
-        return [(low + i, low + j) for i, j in pairwise(cuts) if j > i]
+    def _run_at(self, place: int) -> Run:
+        return self.runs[bisect_right(self._starts, place) - 1]
 
-    def _readings(self) -> Ints:
-        """All readings as rows (place in depth-first order, target id, sequence, offset), sorted by place."""
-        table: list[tuple[int, int, int, int]] = []
-        for number, sequence in enumerate(self.sequences):
-            path = sequence.tokens[:-1]
-            places = self._places(self._row_of[path], sequence.target_start - 1)
-            targets = sequence.tokens[sequence.target_start :]
-            table.extend((p, t, number, i) for i, (p, t) in enumerate(zip(places, targets, strict=True)))
-        table.sort()
-        return np.array(table, dtype=np.int64).reshape(-1, 4)
-
-    def _places(self, row: int, first: int) -> list[int]:
-        """Places in depth-first order of positions ``first`` … end of a row."""
-        parts: list[range] = []
-        index = int(self._last_run[row])
-        end = len(self._rows[row])
-        while index >= 0 and end > first:
-            run = self.runs[index]
-            begin = max(first, run.depth)
-            parts.append(range(run.offset + begin - run.depth, run.offset + end - run.depth))
-            end, index = run.depth, run.parent
-        return [place for part in reversed(parts) for place in part]
-
-    def _run_at(self, place: int, offsets: Ints) -> int:
-        return int(np.searchsorted(offsets, place, side="right")) - 1
-
-    def _path_before(self, place: int, offsets: Ints) -> tuple[Range, ...]:
-        """Places (in depth-first order) of the tokens before ``place`` in its sequences, as ranges by depth."""
-        index = self._run_at(place, offsets)
-        run = self.runs[index]
-        ranges = [(run.offset, place)] if place > run.offset else []
-        while run.parent >= 0:
-            run = self.runs[run.parent]
-            ranges.append((run.offset, run.offset + run.length))
-        return _merge(reversed(ranges))
-
-    def _chunk(self, start: int, stop: int, carried: tuple[Range, ...], readings: Ints, offsets: Ints) -> Chunk:
+    def _chunk(
+        self, start: int, stop: int, carried: tuple[Range, ...], following: tuple[Range, ...], readings: Ints
+    ) -> Chunk:
         memory = _Memory(carried, start)
-        tokens = np.empty(stop - start, dtype=np.int64)
-        positions = np.empty(stop - start, dtype=np.int64)
-        segments = []
-        place = start
-        for run in self.runs[self._run_at(start, offsets) :]:
-            if run.offset >= stop:
-                break
-            end = min(run.offset + run.length, stop)
-            depth = run.depth + place - run.offset
-            mine = slice(place - start, end - start)
-            tokens[mine] = self._rows[run.row][depth : depth + end - place]
-            positions[mine] = np.arange(depth, depth + end - place)
-            segments.append(Segment(place - start, end - start, memory.find(self._path_before(place, offsets))))
-            place = end
-        low, high = np.searchsorted(readings[:, 0], [start, stop])
-        part = readings[low:high]
-        keep = memory.find(self._path_before(stop, offsets)) if stop < self.size else ()
+        tokens, positions, segments = [], [], []
+        first, last = bisect_right(self._starts, start) - 1, bisect_right(self._starts, stop - 1)
+        for run in self.runs[first:last]:
+            low, high = max(start, run.offset), min(stop, run.end)
+            part = slice(low - run.offset, high - run.offset)
+            tokens.append(run.tokens[part])
+            positions.append(np.arange(run.depth + part.start, run.depth + part.stop))
+            segments.append(Segment(low - start, high - start, memory.find(run.path(low))))
+        part = slice(*np.searchsorted(readings[:, 0], [start, stop]))
+        places, targets, sequences, offsets = readings[part].T
         return Chunk(
-            tokens,
-            positions,
+            np.concatenate(tokens),
+            np.concatenate(positions),
             memory.carried,
             tuple(segments),
-            keep,
-            part[:, 0] - start,
-            part[:, 1],
-            part[:, 2],
-            part[:, 3],
+            memory.find(following),
+            places - start,
+            targets,
+            sequences,
+            offsets,
         )
+
+
+class _Path:
+    """Where the tokens of the sequence at hand lie, in pieces by depth."""
+
+    def __init__(self) -> None:
+        self._depths: list[int] = []
+        self._places: list[int] = []
+
+    def cut(self, depth: int) -> None:
+        """Forget what lies at ``depth`` and deeper; the last piece left may reach beyond, until the next begins."""
+        while self._depths and self._depths[-1] >= depth:
+            self._depths.pop()
+            self._places.pop()
+
+    def extend(self, depth: int, place: int) -> None:
+        """A piece that begins at ``depth`` lies at ``place``."""
+        self._depths.append(depth)
+        self._places.append(place)
+
+    def places(self, first: int, last: int) -> tuple[Range, ...]:
+        """Where depths ``first`` … ``last`` − 1 lie, as ranges by depth."""
+        found: list[Range] = []
+        end = last
+        for depth, place in zip(reversed(self._depths), reversed(self._places), strict=True):
+            begin = max(depth, first)
+            if begin < end:
+                found.append((place + begin - depth, place + end - depth))
+                end = begin
+            if end <= first:
+                break
+        return _merge(reversed(found))
+
+
+class _Readings:
+    """Which target is read where, collected sequence by sequence."""
+
+    def __init__(self) -> None:
+        self._places: list[Ints] = []
+        self._targets: list[Ints] = []
+        self._numbers: list[int] = []
+
+    def add(self, number: int, places: Sequence[Range], targets: Ints) -> None:
+        """Sequence ``number`` reads its targets, in order, at the places."""
+        parts = [np.arange(low, high) for low, high in places]
+        self._places.append(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        self._targets.append(targets)
+        self._numbers.append(number)
+
+    def table(self) -> Ints:
+        """Rows of (place, target id, sequence, offset within its target), sorted by place."""
+        lengths = [len(targets) for targets in self._targets]
+        numbers = np.repeat(self._numbers, lengths)
+        offsets = np.concatenate([np.arange(length) for length in lengths])
+        places = np.concatenate(self._places)
+        order = np.argsort(places, kind="stable")
+        return np.stack([places, np.concatenate(self._targets), numbers, offsets], axis=1)[order]
 
 
 class _Memory:
@@ -214,6 +233,7 @@ class _Memory:
 
     def __init__(self, carried: tuple[Range, ...], start: int) -> None:
         self._ranges: list[tuple[int, int, int]] = []  # (first place, last place + 1, index in memory)
+        self._known: dict[tuple[Range, ...], tuple[Range, ...]] = {}  # siblings ask for the same places
         index = 0
         for low, high in carried:
             self._ranges.append((low, high, index))
@@ -221,7 +241,13 @@ class _Memory:
         self.carried = index
         self._start = start
 
-    def find(self, places: Sequence[Range]) -> tuple[Range, ...]:
+    def find(self, places: tuple[Range, ...]) -> tuple[Range, ...]:
+        """Ranges of memory that hold the places, in their order."""
+        if places not in self._known:
+            self._known[places] = self._find(places)
+        return self._known[places]
+
+    def _find(self, places: tuple[Range, ...]) -> tuple[Range, ...]:
         found: list[Range] = []
         for low, high in places:
             for first, last, index in self._ranges:
@@ -234,11 +260,17 @@ class _Memory:
         return _merge(found)
 
 
-def _common(a: Ints, b: Ints, start: int) -> int:
-    """Length of the common prefix of two rows that agree up to ``start``."""
+def _sort_key(row: Ints) -> bytes:
+    """Bytes that sort as the ids do: big-endian, since ids are never negative."""
+    return (row if sys.byteorder == "big" else row.byteswap()).tobytes()
+
+
+def _common(a: Ints, b: Ints) -> int:
+    """Length of the common prefix."""
     n = min(len(a), len(b))
-    differ = a[start:n] != b[start:n]
-    return start + int(differ.argmax()) if differ.any() else n
+    differ = a[:n] != b[:n]
+    first = int(differ.argmax()) if n else 0
+    return first if n and differ[first] else n
 
 
 def _merge(ranges: Sequence[Range] | Iterator[Range]) -> tuple[Range, ...]:
