@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
-from pytest_pmpo.app.banks import bank_metric, defend
+from pytest_pmpo.app.banks import BankMetric, bank_metric, defend, uncovered
 from pytest_pmpo.app.models import Engine, Models
 from pytest_pmpo.app.noise import NoiseFile
 from pytest_pmpo.app.progress import ProgressLine
@@ -23,15 +24,21 @@ from pytest_pmpo.app.results import Result, Work
 from pytest_pmpo.app.trust import trusted_models
 from pytest_pmpo.errors import EncodingError, PmpoError, PromptError
 from pytest_pmpo.gate import baseline
+from pytest_pmpo.gate.form import with_form
 from pytest_pmpo.gate.policy import decide
 from pytest_pmpo.gate.records import Policy, Verdict
-from pytest_pmpo.prompts.model import Note, Prompt
+from pytest_pmpo.prompts.model import Fixture, Note, Prompt
 from pytest_pmpo.prompts.source import Base, NoBase, WorkingTree, find_base
 from pytest_pmpo.report.records import Entry, ModelFacts
 from pytest_pmpo.scoring.metrics.base import Metric
+from pytest_pmpo.scoring.metrics.cross_entropy import CrossEntropy
+from pytest_pmpo.scoring.metrics.form_control import WithControl
 from pytest_pmpo.scoring.metrics.select import choose
 from pytest_pmpo.scoring.models import Notify
 from pytest_pmpo.scoring.records import PromptScore
+
+if TYPE_CHECKING:
+    from pytest_pmpo.app.confirm import Confirmer, Spent
 
 
 class Checker:
@@ -45,7 +52,14 @@ class Checker:
         notify: Notify | None = None,
         progress: ProgressLine | None = None,
         threads: int | None = None,
+        confirm: bool = False,
     ) -> None:
+        """
+        Args:
+            environ: variables of the job; default the process's own.
+            threads: each model's share of the cores.
+            confirm: draw and grade what a bank lacks to cover base and head, see ``confirm.py``.
+        """
         self.project = project
         self._environ = os.environ if environ is None else environ
         self._notify = notify
@@ -53,7 +67,18 @@ class Checker:
         self._limits = {} if threads is None else {"threads": threads}
         self._fitting: set[str] = set()
         self._metrics: dict[bool, dict[str, Metric]] = {}
+        self._noise: dict[tuple[str, str], float] = {}
         self._seconds = 0.0
+        self._source = WorkingTree(project.root)
+        self._confirm = confirm
+
+    @cached_property
+    def _confirmer(self) -> Confirmer | None:
+        if not self._confirm:
+            return None
+        from pytest_pmpo.app.confirm import Confirmer  # drawing and grading are not for every run
+
+        return Confirmer(self._source, self.project.root, self.models.cache_folder())
 
     @cached_property
     def base(self) -> Base | NoBase:
@@ -104,25 +129,53 @@ class Checker:
         version = self.reference.version(task)
         engine = self.models.engine(task.model, task.settings)
         self._require_fingerprint(task, engine)
-        bank = bank_metric(WorkingTree(self.project.root), task, engine, version.prompt)
-        metric = bank.metric or self.metric(task)
-        head, base, version = self._score(task, version, engine, metric)
-        verdict = self._decide(task, version, self.policy(task, engine, metric), head, base)
-        verdict = defend(verdict, task.path, head, base)
+        bank = bank_metric(self._source, task, engine, version.prompt)
+        if self._confirmer is not None:
+            bank = self._confirmer.bank(task, bank, engine, version.prompt)
+        reached = self._reach(task, version, engine, bank)
+        spent = self._confirmed(task, engine, bank, reached)
+        if spent is not None:
+            bank = spent.bank
+            reached = self._reach(task, version, engine, bank)
         model = engine.model
         return Result(
             Entry(
-                verdict,
+                reached.verdict,
                 task.path,
                 task.line,
                 _turns(version.prompt),
                 _turns(task.suite.prompt),
                 notes=_notes(task, bank.notes),
+                spent=spent.line if spent is not None else "",
             ),
-            baseline.store(head, task.suite.prompt.template_digest, task.suite.fixtures),
+            baseline.store(reached.scores.head, task.suite.prompt.template_digest, task.suite.fixtures),
             ModelFacts(task.model_name, model.revision, engine.device, engine.dtype),
             engine.fingerprint.as_mapping(),
         )
+
+    def _reach(self, task: Task, version: Version, engine: Engine, bank: BankMetric) -> _Reached:
+        metric = bank.metric or self.metric(task)
+        scores, version = self._score(task, version, engine, metric)
+        policy = self.policy(task, engine, metric)
+        verdict = self._decide(task, version, policy, scores.head, scores.base)
+        verdict = defend(verdict, task.path, scores.head, scores.base)
+        if scores.controls is not None and scores.base is not None:
+            head, base = scores.controls
+            verdict = with_form(verdict, (scores.base, base), (scores.head, head), policy)
+        return _Reached(verdict, scores, version)
+
+    def _confirmed(self, task: Task, engine: Engine, bank: BankMetric, reached: _Reached) -> Spent | None:
+        """What a top-up gave, where one was asked for and the bank does not cover base and head."""
+        head, base, prompt = reached.scores.head, reached.scores.base, reached.version.prompt
+        if self._confirmer is None or base is None or prompt is None or not uncovered(head, base):
+            return None
+        from pytest_pmpo.app.confirm import Scored
+        from pytest_pmpo.app.grading import grader_for
+
+        if self._notify is not None:
+            self._notify(f"{task.label}: drawing and grading what the bank lacks")
+        grader = partial(grader_for, self.project, task, find_base=self._base_for_trust)
+        return self._confirmer.top_up(task, engine, Scored(bank, head, base), prompt, grader)
 
     def score(self, task: Task) -> PromptScore:
         """The numbers of the working tree's version alone.
@@ -131,7 +184,7 @@ class Checker:
             PmpoError: whatever is wrong with the prompt, its fixtures, the model.
         """
         engine = self.models.engine(task.model, task.settings)
-        metric = bank_metric(WorkingTree(self.project.root), task, engine, None).metric or self.metric(task)
+        metric = bank_metric(self._source, task, engine, None).metric or self.metric(task)
         [score] = engine.scorer.score([task.suite.prompt], task.suite.fixtures, metric)
         return score
 
@@ -157,7 +210,6 @@ class Checker:
     def policy(self, task: Task, engine: Engine, metric: Metric) -> Policy:
         """How the gate decides on a task."""
         settings = task.settings
-        noise = NoiseFile(self.models.cache_folder(), engine.fingerprint.digest)
         outside = task.path not in self.project.discovered()
         return Policy(
             tolerance=settings.tolerance,
@@ -165,8 +217,14 @@ class Checker:
             alpha=settings.alpha,
             family=max(1, self.family + outside),
             strict=settings.strict,
-            noise_floor=noise.floor(metric.info.name),
+            noise_floor=self._noise_floor(engine, metric.info.name),
         )
+
+    def _noise_floor(self, engine: Engine, metric: str) -> float:
+        key = (engine.scorer.fingerprint, metric)
+        if key not in self._noise:
+            self._noise[key] = NoiseFile(self.models.cache_folder(), engine.scorer.fingerprint).floor(metric)
+        return self._noise[key]
 
     def _shares(self, path: str) -> int:
         try:
@@ -175,9 +233,7 @@ class Checker:
             return len(self.project.settings_for(path).models)  # broken now: it will be a verdict once it is mended
         return sum(self.reference.version(task).shares_alpha for task in tasks)
 
-    def _score(
-        self, task: Task, version: Version, engine: Engine, metric: Metric
-    ) -> tuple[PromptScore, PromptScore | None, Version]:
+    def _score(self, task: Task, version: Version, engine: Engine, metric: Metric) -> tuple[_Scores, Version]:
         """Head and base over the same fixtures, and the version that turned out to be comparable."""
         began = time.monotonic()
         if self._progress is not None:
@@ -189,20 +245,22 @@ class Checker:
             if self._progress is not None:
                 self._progress.finish()
 
-    def _scored(
-        self, task: Task, version: Version, engine: Engine, metric: Metric
-    ) -> tuple[PromptScore, PromptScore | None, Version]:
+    def _scored(self, task: Task, version: Version, engine: Engine, metric: Metric) -> tuple[_Scores, Version]:
         prompt, fixtures = task.suite.prompt, task.suite.fixtures
         if version.prompt is None or version.unchanged:
             [head] = engine.scorer.score([prompt], fixtures, metric)
-            return replace(head, prompt=task.label), None, version
+            return _Scores(replace(head, prompt=task.label)), version
         try:
-            head, base = engine.scorer.score([prompt, version.prompt], fixtures, metric)
+            scores = _both(engine, prompt, version.prompt, fixtures, metric)
         except (PromptError, EncodingError) as error:
             [head] = engine.scorer.score([prompt], fixtures, metric)  # raises again if the head is to blame
             reason = f"the base version cannot be scored with today's fixtures: {error.message}"
-            return replace(head, prompt=task.label), None, Version(missing=reason, existed=True)
-        return replace(head, prompt=task.label), replace(base, prompt=task.label), version
+            return _Scores(replace(head, prompt=task.label)), Version(missing=reason, existed=True)
+        assert scores.base is not None
+        named = replace(
+            scores, head=replace(scores.head, prompt=task.label), base=replace(scores.base, prompt=task.label)
+        )
+        return named, version
 
     def _decide(
         self, task: Task, version: Version, policy: Policy, head: PromptScore, base: PromptScore | None
@@ -230,6 +288,39 @@ class Checker:
         """The base commit whatever the head's configuration says of it."""
         base = find_base(self.project.root, self.project.config.given.get("base"), self._environ)
         return base if isinstance(base, Base) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """Head and base; ``controls`` are their form controls, in that order."""
+
+    head: PromptScore
+    base: PromptScore | None = None
+    controls: tuple[PromptScore, PromptScore] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """A verdict with the scores behind it, and the version that turned out to be comparable."""
+
+    verdict: Verdict
+    scores: _Scores
+    version: Version
+
+
+def _both(engine: Engine, head: Prompt, base: Prompt, fixtures: Sequence[Fixture], metric: Metric) -> _Scores:
+    """Head and base in one call; cross-entropy with its form control, which adds the shuffled labels' tokens only."""
+    control = WithControl(metric, fixtures) if isinstance(metric, CrossEntropy) else None
+    if control is not None and all(control.supports(fixture) is None for fixture in fixtures):
+        try:
+            scores = engine.scorer.score([head, base], fixtures, control)
+        except EncodingError:
+            pass  # a label that cannot follow another fixture's input: then there is no control
+        else:
+            (now, now_control), (was, was_control) = (control.split(score, fixtures) for score in scores)
+            return _Scores(now, was, (now_control, was_control))
+    now, was = engine.scorer.score([head, base], fixtures, metric)
+    return _Scores(now, was)
 
 
 def _turns(prompt: Prompt | None) -> tuple[tuple[str, str], ...]:

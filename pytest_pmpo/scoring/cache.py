@@ -13,10 +13,12 @@ import hashlib
 import sqlite3
 import sys
 import time
+import weakref
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 
 Key = bytes
 Losses = tuple[float, ...]
@@ -38,7 +40,7 @@ CREATE TABLE IF NOT EXISTS losses (
 
 
 class LossCache:
-    """Losses by key, in ``directory/losses-v<schema>.sqlite``.
+    """Losses by key, in ``directory/losses-v<schema>.sqlite``, opened at the first use and kept open.
 
     Args:
         directory: made when missing.
@@ -49,14 +51,15 @@ class LossCache:
         self.path = directory / f"losses-v{SCHEMA}.sqlite"
         self.max_bytes = max_bytes
         self.trouble: str | None = None
-        self._ready = False  # whether this object has seen the file with its table
+        self._connection: sqlite3.Connection | None = None
+        self._lock = Lock()  # one thread at a time
 
     def get(self, keys: Sequence[Key]) -> dict[Key, Losses]:
         """The losses of those keys that are stored and sound."""
         found: dict[Key, Losses] = {}
         stale: list[Key] = []
         today = int(time.time()) // _DAY
-        with self._connection() as connection:
+        with self._opened() as connection:
             if connection is None:
                 return {}
             for start in range(0, len(keys), _LOOKUP):
@@ -80,17 +83,16 @@ class LossCache:
             return
         today = int(time.time()) // _DAY
         rows = [(key, _pack(key, losses), today) for key, losses in entries.items()]
-        with self._connection() as connection:
+        with self._opened() as connection:
             if connection is None:
                 return
-            connection.execute("PRAGMA synchronous = NORMAL")  # of this connection; safe in WAL, and quick
             with connection:
                 connection.executemany("INSERT OR REPLACE INTO losses VALUES (?, ?, ?)", rows)
             self._trim(connection)
 
     def size(self) -> tuple[int, int]:
         """Entries and bytes of values."""
-        with self._connection() as connection:
+        with self._opened() as connection:
             if connection is None:
                 return 0, 0
             count, size = connection.execute("SELECT COUNT(*), TOTAL(LENGTH(value)) FROM losses").fetchone()
@@ -109,29 +111,36 @@ class LossCache:
                 " (SELECT MAX(1, COUNT(*) / 4) FROM losses))"
             )
         connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # only then does the file itself shrink
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        if self._connection is not None:
+            self._connection = None
+            self._end()
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection | None]:
+    def _opened(self) -> Iterator[sqlite3.Connection | None]:
         """A connection, or None where the cache cannot be used; errors during use end the same way."""
-        try:
-            connection = self._open()
-        except (OSError, sqlite3.Error) as error:
-            self.trouble = f"no cache: {error}"
-            yield None
-            return
-        with closing(connection):
+        with self._lock:
+            try:
+                connection = self._open()
+            except (OSError, sqlite3.Error) as error:
+                self.trouble = f"no cache: {error}"
+                yield None
+                return
             try:
                 yield connection
             except sqlite3.DatabaseError as error:
-                self._ready = False
                 self.trouble = f"cache at {self.path}: {error}"
+                self.close()
                 if _is_corrupt(error):
-                    connection.close()
                     self._put_aside()
 
     def _open(self) -> sqlite3.Connection:
-        if self._ready and self.path.exists():
-            return sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
+        if self._connection is not None and self.path.exists():
+            return self._connection
+        self.close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return self._connect()
@@ -142,14 +151,16 @@ class LossCache:
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")  # safe in WAL, and quick
             connection.execute(_CREATE)
         except sqlite3.Error:
             connection.close()
             raise
-        self._ready = True
+        self._connection = connection
+        self._end = weakref.finalize(self, connection.close)
         return connection
 
     def _put_aside(self) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,36 @@ def test_an_unwritable_directory_means_no_cache_and_says_why(tmp_path: Path) -> 
     cache.put(entries(1))
     assert cache.get(list(entries(1))) == {}
     assert cache.trouble is not None
+
+
+def test_a_file_that_is_deleted_while_it_is_open_is_begun_anew(tmp_path: Path) -> None:
+    cache = LossCache(tmp_path)
+    cache.put(entries(3))
+    for file in tmp_path.iterdir():
+        file.unlink()
+    assert cache.get(list(entries(3))) == {}
+    cache.put(entries(2))
+    assert LossCache(tmp_path).get(list(entries(3))) == entries(2)
+
+
+def test_a_file_spoiled_while_it_is_open_is_put_aside(tmp_path: Path) -> None:
+    cache = LossCache(tmp_path)
+    cache.put(entries(2000))
+    cache.close()
+    assert cache.get(list(entries(2000))) == entries(2000)
+    size = cache.path.stat().st_size
+    cache.path.write_bytes(b"\xff" * size)
+    for _ in range(3):
+        cache.put(entries(2000))
+    assert cache.get(list(entries(2000))) == entries(2000)
+
+
+def test_threads_may_share_a_cache(tmp_path: Path) -> None:
+    cache = LossCache(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: cache.put(entries(25, 25 * i)), range(40)))
+        found = list(pool.map(lambda i: cache.get(list(entries(25, 25 * i))), range(40)))
+    assert found == [entries(25, 25 * i) for i in range(40)]
 
 
 def test_the_file_stays_within_its_bound(tmp_path: Path) -> None:
