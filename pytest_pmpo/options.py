@@ -105,6 +105,11 @@ OUTPUTS = (
 
 RUN = (
     Option(
+        "confirm",
+        "where a response bank does not cover a prompt, draw and grade what it takes at once, and judge then",
+        action="store_true",
+    ),
+    Option(
         "report",
         "write the report of a named reporter; may be given again",
         action="append",
@@ -131,6 +136,7 @@ class Given:
     reports: tuple[tuple[str, Path], ...] = ()
     github: bool = False
     save_baseline: Path | None = None
+    confirm: bool = False
     show_config: bool = False
 
 
@@ -147,6 +153,7 @@ def given(lookup: Callable[[str], Any], folder: Path) -> Given:
         tuple(_reports(lookup, folder)),
         bool(lookup("pmpo_github")),
         None if baseline is None else folder / baseline,
+        bool(lookup("pmpo_confirm")),
         bool(lookup("pmpo_show_config")),
     )
 

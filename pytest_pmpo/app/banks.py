@@ -7,6 +7,7 @@ would answer, the comparison cannot be defended: the verdict is ``inconclusive``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pytest_pmpo.app.models import Engine
@@ -21,13 +22,21 @@ from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.metrics.response_bank import NAME, coverage
 from pytest_pmpo.scoring.records import PromptScore
 
+SPEND = "or draw and grade them in the run itself: pytest --pmpo-confirm, pmpo check --confirm"
+"""Said beside the cost of a top-up."""
+
 
 @dataclass(frozen=True, slots=True)
 class BankMetric:
-    """The metric a bank gives, or None with what there is to say about that."""
+    """The metric a bank gives, or None with what there is to say about that.
+
+    Attributes:
+        bank: what it was made of; None where there is none, or the settings ask for another metric.
+    """
 
     metric: Metric | None
     notes: tuple[Note, ...] = ()
+    bank: Bank | None = None
 
 
 def find_bank(source: Source, path: str) -> Bank | None:
@@ -50,33 +59,46 @@ def bank_metric(source: Source, task: Task, engine: Engine, base: Prompt | None)
     """
     if task.settings.metric not in ("auto", NAME):
         return BankMetric(None)
-    required = task.settings.metric == NAME
     bank = find_bank(source, task.path)
     if bank is None:
-        if required:
+        if task.settings.metric == NAME:
             raise BankError(
                 f"metric = {NAME!r}, but {task.path} has no bank",
                 location=Location(task.path),
                 hint=f"pmpo bank build {task.path}",
             )
         return BankMetric(None)
+    return metric_of(bank, task, engine, [task.suite.prompt] if base is None else [base, task.suite.prompt])
+
+
+def metric_of(bank: Bank, task: Task, engine: Engine, known: Sequence[Prompt]) -> BankMetric:
+    """The metric of a bank over a task's fixtures, or None with a note where a fixture has no usable response.
+
+    Args:
+        known: prompts that responses may name as their proposal beside those the bank holds.
+
+    Raises:
+        BankError: the bank was asked for by name and lacks a fixture; see also ``weigh``.
+    """
     from pytest_pmpo.responses.weigh import weigh  # only a prompt with a bank pays for the import
 
-    known = [task.suite.prompt] if base is None else [base, task.suite.prompt]
+    required = task.settings.metric == NAME
+    if not bank.responses and not required:
+        note = Note("the bank is not used: it holds no response", Location(bank.path))
+        return BankMetric(None, (*bank.notes, note), bank)
     weighed = weigh(bank, task.suite.fixtures, engine.scorer, model=engine.model.fingerprint, known=known)
     lacking = [fixture for fixture in task.suite.fixtures if fixture.id not in weighed.usable]
     if not lacking:
-        return BankMetric(weighed.metric, weighed.notes)
+        return BankMetric(weighed.metric, weighed.notes, bank)
     named = f"{len(lacking)} fixtures have no usable response in {bank.path}, such as {lacking[0].id!r}"
     if required:
         raise BankError(named, location=lacking[0].location, hint=f"pmpo bank build {task.path}")
-    return BankMetric(None, (*weighed.notes, Note(f"the bank is not used: {named}", Location(bank.path))))
+    return BankMetric(None, (*weighed.notes, Note(f"the bank is not used: {named}", Location(bank.path))), bank)
 
 
 def defend(verdict: Verdict, path: str, head: PromptScore, base: PromptScore | None) -> Verdict:
     """The verdict, or ``inconclusive`` where a bank covers too little of one of the versions compared."""
-    versions = [head] if base is None else [head, base]
-    short = [score for score in versions if (reach := coverage(score)) is not None and not reach.sufficient()]
+    short = uncovered(head, base)
     if not short or verdict.comparison is None:
         return verdict
     from pytest_pmpo.responses.topup import plan
@@ -91,8 +113,15 @@ def defend(verdict: Verdict, path: str, head: PromptScore, base: PromptScore | N
             plan(head).sentence(path)
             if worst is head
             else f"to draw from the base too: pmpo bank build {path} --from base,steps,none,REF (REF: the base commit)",
+            SPEND,
         ),
     )
+
+
+def uncovered(head: PromptScore, base: PromptScore | None) -> list[PromptScore]:
+    """The versions that a bank does not surely cover; none where another metric measured them."""
+    versions = [head] if base is None else [head, base]
+    return [score for score in versions if (reach := coverage(score)) is not None and not reach.sufficient()]
 
 
 def _name(score: PromptScore, head: PromptScore) -> str:

@@ -22,17 +22,16 @@ from pytest_pmpo.app.project import Project, Task
 from pytest_pmpo.app.reference import BaselineReference, GitReference, NoReference, Reference, Version
 from pytest_pmpo.app.results import Result, Work
 from pytest_pmpo.app.trust import trusted_models
-from pytest_pmpo.errors import EncodingError, PmpoError, PromptError
+from pytest_pmpo.app.versions import Scores, score_versions
+from pytest_pmpo.errors import PmpoError
 from pytest_pmpo.gate import baseline
 from pytest_pmpo.gate.form import with_form
 from pytest_pmpo.gate.policy import decide
 from pytest_pmpo.gate.records import Policy, Verdict
-from pytest_pmpo.prompts.model import Fixture, Note, Prompt
+from pytest_pmpo.prompts.model import Note, Prompt
 from pytest_pmpo.prompts.source import Base, NoBase, WorkingTree, find_base
 from pytest_pmpo.report.records import Entry, ModelFacts
 from pytest_pmpo.scoring.metrics.base import Metric
-from pytest_pmpo.scoring.metrics.cross_entropy import CrossEntropy
-from pytest_pmpo.scoring.metrics.form_control import WithControl
 from pytest_pmpo.scoring.metrics.select import choose
 from pytest_pmpo.scoring.models import Notify
 from pytest_pmpo.scoring.records import PromptScore
@@ -233,34 +232,17 @@ class Checker:
             return len(self.project.settings_for(path).models)  # broken now: it will be a verdict once it is mended
         return sum(self.reference.version(task).shares_alpha for task in tasks)
 
-    def _score(self, task: Task, version: Version, engine: Engine, metric: Metric) -> tuple[_Scores, Version]:
+    def _score(self, task: Task, version: Version, engine: Engine, metric: Metric) -> tuple[Scores, Version]:
         """Head and base over the same fixtures, and the version that turned out to be comparable."""
         began = time.monotonic()
         if self._progress is not None:
             self._progress.label = task.label
         try:
-            return self._scored(task, version, engine, metric)
+            return score_versions(engine, task, version, metric)
         finally:
             self._seconds += time.monotonic() - began
             if self._progress is not None:
                 self._progress.finish()
-
-    def _scored(self, task: Task, version: Version, engine: Engine, metric: Metric) -> tuple[_Scores, Version]:
-        prompt, fixtures = task.suite.prompt, task.suite.fixtures
-        if version.prompt is None or version.unchanged:
-            [head] = engine.scorer.score([prompt], fixtures, metric)
-            return _Scores(replace(head, prompt=task.label)), version
-        try:
-            scores = _both(engine, prompt, version.prompt, fixtures, metric)
-        except (PromptError, EncodingError) as error:
-            [head] = engine.scorer.score([prompt], fixtures, metric)  # raises again if the head is to blame
-            reason = f"the base version cannot be scored with today's fixtures: {error.message}"
-            return _Scores(replace(head, prompt=task.label)), Version(missing=reason, existed=True)
-        assert scores.base is not None
-        named = replace(
-            scores, head=replace(scores.head, prompt=task.label), base=replace(scores.base, prompt=task.label)
-        )
-        return named, version
 
     def _decide(
         self, task: Task, version: Version, policy: Policy, head: PromptScore, base: PromptScore | None
@@ -291,36 +273,12 @@ class Checker:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scores:
-    """Head and base; ``controls`` are their form controls, in that order."""
-
-    head: PromptScore
-    base: PromptScore | None = None
-    controls: tuple[PromptScore, PromptScore] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Reached:
     """A verdict with the scores behind it, and the version that turned out to be comparable."""
 
     verdict: Verdict
-    scores: _Scores
+    scores: Scores
     version: Version
-
-
-def _both(engine: Engine, head: Prompt, base: Prompt, fixtures: Sequence[Fixture], metric: Metric) -> _Scores:
-    """Head and base in one call; cross-entropy with its form control, which adds the shuffled labels' tokens only."""
-    control = WithControl(metric, fixtures) if isinstance(metric, CrossEntropy) else None
-    if control is not None and all(control.supports(fixture) is None for fixture in fixtures):
-        try:
-            scores = engine.scorer.score([head, base], fixtures, control)
-        except EncodingError:
-            pass  # a label that cannot follow another fixture's input: then there is no control
-        else:
-            (now, now_control), (was, was_control) = (control.split(score, fixtures) for score in scores)
-            return _Scores(now, was, (now_control, was_control))
-    now, was = engine.scorer.score([head, base], fixtures, metric)
-    return _Scores(now, was)
 
 
 def _turns(prompt: Prompt | None) -> tuple[tuple[str, str], ...]:

@@ -126,10 +126,14 @@ class Project:
         """The settings of one prompt file."""
         if not self.config.settings.override:
             return self.config.settings
+        return self.config.for_path(self.below_config(path))
+
+    def below_config(self, path: str) -> str:
+        """A path relative to the root as the configuration's globs take it: relative to the folder they stand in."""
         folder = self.config.folder
         below = Path(self.root, path)
         relative = below.relative_to(folder) if below.is_relative_to(folder) else below.relative_to(self.root)
-        return self.config.for_path(relative.as_posix())
+        return relative.as_posix()
 
     def models(self) -> tuple[tuple[str, Settings], ...]:
         """Every model the settings name, overrides included, with the settings it runs under; each once."""

@@ -27,14 +27,15 @@ def trusted_models(project: Project, find_base: Callable[[], Base | None]) -> Ca
     config = project.config
     if not config.settings.trust_remote_code:
         return lambda spec: False
-    table = _table_of_base(project, find_base())
+    table = table_of_base(project, find_base())
     if table.get("trust_remote_code") is not True:
         return lambda spec: False
     named = {*_models(table), *config.given.get("models", ())}
     return lambda spec: spec in named and not _inside(project, spec)
 
 
-def _table_of_base(project: Project, base: Base | None) -> Mapping[str, Any]:
+def table_of_base(project: Project, base: Base | None) -> Mapping[str, Any]:
+    """The settings as the base commit's configuration file has them; empty where there is none, or it is broken."""
     file = project.config.file
     if file is None or base is None:
         return {}

@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(*project.config.describe(), sep="\n")
         return OK
     _refuse(given, project, arguments.paths)
-    checker = Checker(project, notify=notify, progress=None if arguments.quiet else progress())
+    shown = None if arguments.quiet else progress()
+    checker = Checker(project, notify=notify, progress=shown, confirm=given.confirm)
     if not arguments.quiet:
         print(*header_lines(checker), sep="\n")
     results = Results()

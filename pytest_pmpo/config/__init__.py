@@ -52,6 +52,15 @@ class Config:
             values["revision"] = None
         return self.settings.model_copy(update=values) if values else self.settings
 
+    def grader_for(self, path: str) -> tuple[str, str | Mapping[str, Any]] | None:
+        """The glob that names a prompt's grader, and how; None where none does. The last one that matches counts.
+
+        Args:
+            path: as for ``for_path``.
+        """
+        found = [(glob, grader) for glob, grader in self.settings.graders.items() if _matches((glob,), path)]
+        return found[-1] if found else None
+
     def origin(self, key: str) -> str:
         """Where the value of a setting comes from: ``command line``, ``pyproject.toml:12`` or ``default``."""
         if key in self.given or _INSTEAD.get(key) in self.given:
@@ -62,9 +71,12 @@ class Config:
     def describe(self) -> Iterator[str]:
         """One line per setting: name, value as TOML would write it, and where it comes from."""
         for key in Settings.model_fields:
-            if key == "override":
+            if key in ("override", "graders"):
                 continue
             yield f"{key} = {_as_toml(getattr(self.settings, key), key)}  ({self.origin(key)})"
+        for glob, grader in self.settings.graders.items():
+            line = None if self.file is None else self.file.line_of("graders", glob)
+            yield f"grader for {glob}: {_as_toml(grader, 'graders')}  ({self.file.shown if self.file else ''}:{line})"
         for i, override in enumerate(self.settings.override):
             line = None if self.file is None else self.file.line_of("override", i)
             shown = ", ".join(f"{key} = {_as_toml(value, key)}" for key, value in override.values().items())
@@ -162,6 +174,8 @@ def _as_toml(value: object, key: str) -> str:
         return "false" if key == "hard_break" else "unset"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return f"[{', '.join(_as_toml(item, key) for item in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name} = {_as_toml(item, name)}' for name, item in value.items())}}}"
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from pytest_pmpo.errors import ConfigError
 from pytest_pmpo.scoring.devices import choose_device
@@ -29,6 +29,18 @@ def _off_is_none(value: object) -> object:
     return None if value is False else value
 
 
+def _usable_grader(value: Any) -> Any:
+    from pytest_pmpo.responses.graders.select import GraderSpec  # only a file that names graders pays for it
+
+    if not isinstance(value, str | dict) or not value:
+        raise ValueError(f"should be a grader's name, module:function, or a table with 'grader', not {value!r:.60}")
+    try:
+        GraderSpec.parse(value).check()
+    except ConfigError as error:
+        raise ValueError(error.message if error.hint is None else f"{error.message} ({error.hint})") from error
+    return value
+
+
 def _known_device(value: str) -> str:
     try:
         choose_device(value)
@@ -42,6 +54,19 @@ Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_tuple), Field(min_length
 Device = Annotated[str, AfterValidator(_known_device)]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Grader = Annotated[
+    Any,
+    AfterValidator(_usable_grader),
+    WithJsonSchema(
+        {
+            "description": "A grader's name, module:function, or a table with 'grader' and its options.",
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "object", "required": ["grader"], "properties": {"grader": {"type": "string"}}},
+            ],
+        }
+    ),
+]
 HardBreak = Annotated[
     Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
     BeforeValidator(_off_is_none, json_schema_input_type=float | Literal[False]),
@@ -100,6 +125,10 @@ class Settings(Record):
     max_batch_tokens: int | None = Field(None, gt=0, description="Tokens per forward pass; by default from memory.")
     trust_remote_code: bool = Field(
         False, description="Run Python code that comes with a model. Read from the base commit, never from the head."
+    )
+    graders: dict[Text, Grader] = Field(
+        default_factory=dict,
+        description="What grades the responses of a bank, by glob of prompt files; the last that matches counts.",
     )
     override: Annotated[tuple[Override, ...], BeforeValidator(_as_tuple)] = Field(
         (), description="Other settings for some prompts."

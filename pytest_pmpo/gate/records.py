@@ -76,6 +76,25 @@ class FixtureDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class FormShare:
+    """How much of a change any label would have seen, right or wrong; see ``scoring/metrics/form_control.py``.
+
+    Differences are weighted means in the metric's unit, positive = worse.
+
+    Attributes:
+        form: of labels shuffled among the fixtures.
+        rest: of the right labels, less ``form``; ``low``, ``high``: its two-sided 95 % interval.
+        tokens: of shuffled labels that were scored for it, of base and head together.
+    """
+
+    form: float
+    rest: float
+    low: float
+    high: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the gate says of one prompt under one model.
 
@@ -86,6 +105,7 @@ class Verdict:
         tolerance: in the metric's unit, after the noise floor.
         fixtures: all of them, worst first; empty where there was no base.
         head_mean: of ``new`` prompts too.
+        form: beside a significant change of cross-entropy, where the labels differ from each other.
     """
 
     prompt: str
@@ -100,3 +120,4 @@ class Verdict:
     comparison: Comparison | None = None
     fixtures: tuple[FixtureDelta, ...] = ()
     advice: tuple[str, ...] = ()
+    form: FormShare | None = None

@@ -56,7 +56,11 @@ def checker_for(config: pytest.Config) -> Checker:
     if CHECKER not in config.stash:
         progress = TerminalProgress(config)
         config.stash[CHECKER] = Checker(
-            _project(config), notify=progress.notify, progress=progress, threads=_threads(config)
+            _project(config),
+            notify=progress.notify,
+            progress=progress,
+            threads=_threads(config),
+            confirm=_given(config).confirm,
         )
     return config.stash[CHECKER]
 

@@ -21,6 +21,7 @@ class Entry:
         before, after: template text of base and head as ``(role, text)`` turns, for a redline; empty where unknown.
         tokens: text of each scored token of a fixture's first answer, by fixture id, where the app decoded it.
         notes: what was read from the file but cannot be scored.
+        spent: what was drawn and graded on the way to the verdict (``--pmpo-confirm``), in one line.
     """
 
     verdict: Verdict
@@ -30,6 +31,7 @@ class Entry:
     after: tuple[tuple[str, str], ...] = ()
     tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    spent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,20 @@ def mean_words(verdict: Verdict) -> str:
     return f"{amount(abs(c.delta), verdict.metric, c.base_mean)} {'worse' if c.delta > 0 else 'better'}"
 
 
+def form_words(verdict: Verdict) -> str:
+    """How much of a change is form: ``of +0.420 nats/token, +0.400 is form …``; empty where that was not asked."""
+    c, form = verdict.comparison, verdict.form
+    if c is None or form is None:
+        return ""
+    unit = plain(verdict.metric.unit)
+    ends = f"{change(form.low)} to {change(form.high)}"
+    nothing = ", which may be nothing" if form.low <= 0 <= form.high else ""
+    return (
+        f"of {change(c.delta)} {unit}, {change(form.form)} is form (the same on labels shuffled among the fixtures, "
+        f"{form.tokens:,} tokens); {change(form.rest)} ({ends}) is left for the right labels{nothing}"
+    )
+
+
 def count(n: int, noun: str) -> str:
     """``1 prompt``, ``12 prompts``."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from pytest_pmpo.errors import EncodingError, PmpoError
 from pytest_pmpo.prompts.model import Fixture, Note, Turn
@@ -27,6 +29,20 @@ MAX_FAILURES = 3
 
 Progress = Callable[[int, int], None]
 """Called with (responses drawn, responses in all)."""
+
+Keep = Callable[[Sequence[Proposal | Response]], tuple[Note, ...]]
+"""Puts lines where they are kept; the notes say what there was to mend."""
+
+
+@runtime_checkable
+class RowWise(Protocol):
+    """A generator that gives each conversation's answers as soon as it has them, so that a failure loses no others."""
+
+    def rows(
+        self, conversations: Sequence[Sequence[Turn]], settings: SamplingSettings, *, samples: int = 1
+    ) -> Iterator[tuple[int, tuple[Generation, ...]]]:
+        """``(index of the conversation, its answers)`` in any order, some fewer than asked for before an error."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +136,26 @@ def demands(
 
 
 def fill(
-    file: Path, bank: Bank, wanted: Sequence[Demand], writer: Writer, *, progress: Progress | None = None
+    file: Path,
+    bank: Bank,
+    wanted: Sequence[Demand],
+    writer: Writer,
+    *,
+    progress: Progress | None = None,
+    keep: Keep | None = None,
 ) -> BuildReport:
     """Draw what is wanted and add it to the bank file.
+
+    Args:
+        keep: keeps the lines in place of the file.
 
     Raises:
         GraderError, BackendError: the last of ``MAX_FAILURES`` failed gradings; the responses are in the file, without
             grades.
         BankError: if the file cannot be written.
-        PmpoError: whatever rendering or generating raises.
+        PmpoError: whatever rendering or generating raises; what was drawn before is kept.
     """
-    run = _Run(file, bank, writer)
+    run = _Run(keep or partial(append, file), bank, writer)
     total = sum(demand.count for demand in wanted)
     for batch in _batches(wanted, writer.batch):
         if writer.max_tokens is not None and run.tokens >= writer.max_tokens:
@@ -151,8 +176,8 @@ def load(file: Path, name: str) -> Bank:
 
 
 class _Run:
-    def __init__(self, file: Path, bank: Bank, writer: Writer) -> None:
-        self.file, self.writer = file, writer
+    def __init__(self, keep: Keep, bank: Bank, writer: Writer) -> None:
+        self.keep, self.writer = keep, writer
         self.known = set(bank.proposals)
         self.drawn = self.kept = self.cut = self.tokens = self.failures = self.graded = 0
         self.right = 0.0
@@ -162,11 +187,11 @@ class _Run:
     def batch(self, batch: Sequence[Demand]) -> None:
         turns = [render(demand.proposal.prompt, demand.fixture) for demand in batch]
         settings = replace(self.writer.settings, seed=_seed(self.writer.settings.seed, batch[0]))
-        answers = self.writer.generator.generate(turns, settings, samples=batch[0].count)
+        answers, failure = self._answers(turns, settings, batch[0].count)
         rows: list[Proposal | Response] = []
         todo: list[tuple[int, Fixture]] = []
         for demand, conversation, generations in zip(batch, turns, answers, strict=True):
-            if demand.proposal.digest not in self.known:
+            if generations and demand.proposal.digest not in self.known:
                 self.known.add(demand.proposal.digest)
                 rows.append(demand.proposal)
             for number, generation in enumerate(generations):
@@ -178,7 +203,24 @@ class _Run:
             self._grade(rows, todo)
         finally:
             # whatever stops the grading, what was drawn is kept
-            self.notes += append(self.file, rows)
+            self.notes += self.keep(rows)
+        if failure is not None:
+            raise failure
+
+    def _answers(
+        self, turns: Sequence[Sequence[Turn]], settings: SamplingSettings, count: int
+    ) -> tuple[Sequence[tuple[Generation, ...]], PmpoError | None]:
+        """Answers to each conversation, and what kept the rest from coming."""
+        generator = self.writer.generator
+        if not isinstance(generator, RowWise):
+            return generator.generate(turns, settings, samples=count), None
+        found: list[tuple[Generation, ...]] = [()] * len(turns)
+        try:
+            for index, answers in generator.rows(turns, settings, samples=count):
+                found[index] = answers
+        except PmpoError as error:
+            return found, error
+        return found, None
 
     def _grade(self, rows: list[Proposal | Response], todo: Sequence[tuple[int, Fixture]]) -> None:
         for at, fixture in todo:

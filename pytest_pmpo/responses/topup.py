@@ -71,10 +71,14 @@ def plan(
 
 
 def demands_from(
-    top_up: TopUp, bank: Bank, fixtures: Sequence[Fixture], head: Prompt, model: str
+    top_up: TopUp, bank: Bank, fixtures: Sequence[Fixture], head: Prompt, model: str, *, name: str = "head"
 ) -> tuple[Demand, ...]:
-    """The draws as ``build.fill`` takes them; draw numbers go on from those the bank has."""
-    proposal = Proposal("head", head)
+    """The draws as ``build.fill`` takes them; draw numbers go on from those the bank has.
+
+    Args:
+        name: of ``head`` as a proposal, where the bank does not know it yet.
+    """
+    proposal = Proposal(name, head)
     known = bank.proposals.get(proposal.digest, proposal)
     found = []
     for fixture in fixtures:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ from pytest_pmpo.responses.graders.base import Grader
 from pytest_pmpo.responses.graders.choice import ChoiceLetter
 from pytest_pmpo.responses.graders.contains import Contains
 from pytest_pmpo.responses.graders.exact import Exact
-from pytest_pmpo.responses.graders.function import Function
+from pytest_pmpo.responses.graders.function import TIME_LIMIT, Function
 from pytest_pmpo.responses.graders.judge import DEFAULT_RUBRIC, Ask, Judge
 from pytest_pmpo.responses.graders.number import Number, final_number
 from pytest_pmpo.responses.graders.pattern import Regex
 from pytest_pmpo.responses.graders.structured import JsonAnswer
+from pytest_pmpo.scoring.backends.chat_server import parse_server
 
 GRADERS: Mapping[str, tuple[str, ...]] = {
     "exact": ("strict",),
@@ -30,6 +33,52 @@ GRADERS: Mapping[str, tuple[str, ...]] = {
     "judge": ("model", "rubric"),
 }
 """Names of the graders and the options each takes. Grades given in a bank file need no grader."""
+
+FOREIGN = ("function", "judge")
+"""Graders that run code or send data somewhere; see ``app/grading.py`` for when that is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraderSpec:
+    """A grader as a configuration or a command line names it."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, value: str | Mapping[str, Any]) -> GraderSpec:
+        """A name, ``module:function``, or a table with ``grader`` and its options.
+
+        Raises:
+            ConfigError: a table without ``grader``.
+        """
+        if isinstance(value, str):
+            return cls("function", {"function": value}) if ":" in value else cls(value)
+        rest = {key: option for key, option in value.items() if key != "grader"}
+        if not isinstance(value.get("grader"), str):
+            raise ConfigError("a grader's table says which one: grader = 'number'", hint=f"one of {', '.join(GRADERS)}")
+        named = cls.parse(value["grader"])
+        return cls(named.name, {**named.options, **rest})
+
+    def check(self) -> None:
+        """Refuse what can never be used; runs nothing and asks nobody.
+
+        Raises:
+            ConfigError: unknown name or option, or one that does not fit.
+        """
+        make_grader(self.name, self.options, root=Path(), ask=lambda turns: "")
+        if self.name == "judge":
+            parse_server(str(self.options["model"]), {})
+
+
+@contextmanager
+def opened(grader: Grader) -> Iterator[Grader]:
+    """The grader, with its process ended afterwards where it has one."""
+    try:
+        yield grader
+    finally:
+        if isinstance(grader, Function):
+            grader.close()
 
 
 def make_grader(name: str, options: Mapping[str, Any], *, root: Path, ask: Ask | None = None) -> Grader:
@@ -46,16 +95,18 @@ def make_grader(name: str, options: Mapping[str, Any], *, root: Path, ask: Ask |
     """
     _check(name, options)
     makers: dict[str, Callable[[], Grader]] = {
-        "exact": lambda: Exact(bool(options.get("strict", False))),
+        "exact": lambda: Exact(_of(bool, options, "strict", False)),
         "choice": ChoiceLetter,
-        "number": lambda: Number(float(options.get("tolerance", 0.0))),
+        "number": lambda: Number(float(_of((int, float), options, "tolerance", 0.0))),
         "contains": lambda: Contains(_texts(options, "required"), _texts(options, "forbidden")),
         "regex": lambda: Regex(str(_needed(name, options, "pattern"))),
         "json": lambda: JsonAnswer(
-            options.get("schema"), _texts(options, "fields"), bool(options.get("compare", True))
+            _of(Mapping, options, "schema", None), _texts(options, "fields"), _of(bool, options, "compare", True)
         ),
         "function": lambda: Function(
-            str(_needed(name, options, "function")), root, time_limit=float(options.get("time_limit", 30.0))
+            str(_needed(name, options, "function")),
+            root,
+            time_limit=float(_of((int, float), options, "time_limit", TIME_LIMIT)),
         ),
         "judge": lambda: _judge(options, ask),
     }
@@ -102,6 +153,14 @@ def _needed(name: str, options: Mapping[str, Any], key: str) -> Any:
     return options[key]
 
 
+def _of(kind: Any, options: Mapping[str, Any], key: str, default: Any) -> Any:
+    value = options.get(key, default)
+    if key in options and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+        what = "true or false" if kind is bool else "a table" if kind is Mapping else "a number"
+        raise ConfigError(f"{key!r} is {what}, not {value!r:.60}")
+    return value
+
+
 def _texts(options: Mapping[str, Any], key: str) -> tuple[str, ...]:
     value = options.get(key, ())
     if isinstance(value, str) or not all(isinstance(text, str) for text in value):
@@ -111,5 +170,5 @@ def _texts(options: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 def _judge(options: Mapping[str, Any], ask: Ask | None) -> Judge:
     if ask is None:
-        raise ConfigError("the judge needs a model server", hint="set its address under [tool.pmpo]")
+        raise ConfigError("the judge needs a model server", hint='model = "openai:MODEL@URL" under [tool.pmpo.graders]')
     return Judge(ask, str(_needed("judge", options, "model")), str(options.get("rubric", DEFAULT_RUBRIC)))

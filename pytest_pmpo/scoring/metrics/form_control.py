@@ -52,6 +52,48 @@ class ShuffledLabels:
         return replace(fixture, label=self._labels[fixture.id])
 
 
+class WithControl:
+    """The metric ``inner`` and its control in one pass, so that prompt and input are paid for once.
+
+    It measures what ``inner`` does; ``split`` takes the two apart.
+    """
+
+    def __init__(self, inner: Metric, fixtures: Sequence[Fixture]) -> None:
+        self._inner = inner
+        self._control = ShuffledLabels(inner, fixtures)
+
+    @property
+    def info(self) -> MetricInfo:
+        """The inner metric's."""
+        return self._inner.info
+
+    def supports(self, fixture: Fixture) -> str | None:
+        """Fixtures that both can measure."""
+        return self._inner.supports(fixture) or self._control.supports(fixture)
+
+    def continuations(self, fixture: Fixture) -> tuple[Continuation, ...]:
+        """The right label's texts, then the other one's."""
+        return (*self._inner.continuations(fixture), *self._control.continuations(fixture))
+
+    def measure(self, fixture: Fixture, scores: Sequence[TargetScore]) -> Measurement:
+        """The inner metric's number for the right label."""
+        return self._inner.measure(fixture, scores[: len(self._inner.continuations(fixture))])
+
+    def split(self, score: PromptScore, fixtures: Sequence[Fixture]) -> tuple[PromptScore, PromptScore]:
+        """A score by this metric as one by the inner metric and one by its control.
+
+        Args:
+            fixtures: those of the score, in its order.
+        """
+        own, others = [], []
+        for fixture, row in zip(fixtures, score.fixtures, strict=True):
+            n = len(self._inner.continuations(fixture))
+            own.append(replace(row, scores=row.scores[:n]))
+            rest = row.scores[n:]
+            others.append(replace(row, scores=rest, measurement=self._control.measure(fixture, rest)))
+        return replace(score, fixtures=tuple(own)), PromptScore(score.prompt, self._control.info, tuple(others))
+
+
 def without_form(score: PromptScore, control: PromptScore) -> PromptScore:
     """What is left of each fixture's number after its control is taken away; compare two of these like any scores.
 
