@@ -44,11 +44,12 @@ def device_class(device: str) -> str:
 def _has_cuda(environ: Mapping[str, str]) -> bool:
     if environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return False
+    if not _gpus():
+        return False
     try:
-        built_for_cpu = metadata.version("torch").endswith("+cpu")
+        return not metadata.version("torch").endswith("+cpu")
     except metadata.PackageNotFoundError:
         return False
-    return not built_for_cpu and bool(_gpus())
 
 
 def _gpus() -> list[Path]:

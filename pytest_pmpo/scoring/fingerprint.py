@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -173,10 +174,13 @@ def _identity(path: Path) -> tuple[int, int, int]:
 
 
 def _version(distribution: str) -> str:
+    """As ``metadata.version`` says, which reads a whole README as an e-mail for it."""
     try:
-        return metadata.version(distribution)
+        found = metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
         return "absent"
+    line = re.search(r"^Version:[ \t]*(\S+)", found.read_text("METADATA") or "", re.MULTILINE)
+    return line[1] if line else found.version
 
 
 def _short(value: str) -> str:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,10 @@ def test_library_versions_are_read_without_importing_the_libraries() -> None:
 )
 def test_the_cache_directory_follows_the_platform(environ: dict[str, str], platform: str, expected: Path) -> None:
     assert cache_home(environ, platform=platform) == expected
+
+
+@pytest.mark.parametrize("library", ["pytest", "jinja2", "pydantic", "scipy"])
+def test_library_versions_are_those_their_metadata_gives(library: str) -> None:
+    parts = scoring_fingerprint("m", device="cpu", dtype="float32", libraries=(library, "no-such-library"))
+    assert parts.as_mapping()[library] == metadata.version(library)
+    assert parts.as_mapping()["no-such-library"] == "absent"

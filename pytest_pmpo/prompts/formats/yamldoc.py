@@ -8,8 +8,9 @@ are text, and so are dates. A number stays a number only where writing it back g
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import yaml
@@ -169,10 +170,14 @@ def _check_size(root: yaml.Node | None, file: FileText, start: int) -> frozenset
             return measured[id(node)]
         if id(node) in open_nodes:
             raise FormatError("a YAML alias contains itself", location=file.at(start + _index(node)))
+        if isinstance(node, yaml.ScalarNode):
+            return measured.setdefault(id(node), (1, 1))
         open_nodes.add(id(node))
-        below = [measure(child) for child in _children(node)]
+        values, levels = 1, 1
+        for child in _children(node):
+            inner, depth = measure(child)
+            values, levels = values + inner, max(levels, depth + 1)
         open_nodes.discard(id(node))
-        values, levels = 1 + sum(v for v, _ in below), 1 + max((d for _, d in below), default=0)
         if values > MAX_VALUES or levels > MAX_DEPTH + 1:
             raise FormatError(
                 f"the YAML holds more than {MAX_VALUES} values or {MAX_DEPTH} levels once its aliases are written out",
@@ -186,13 +191,8 @@ def _check_size(root: yaml.Node | None, file: FileText, start: int) -> frozenset
     return frozenset(shared)
 
 
-def _children(node: yaml.Node) -> Iterator[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield key
-            yield value
-    elif isinstance(node, yaml.SequenceNode):
-        yield from node.value
+def _children(node: yaml.Node) -> Iterable[yaml.Node]:
+    return chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
 
 
 def _syntax_error(error: yaml.YAMLError, file: FileText, start: int) -> FormatError:

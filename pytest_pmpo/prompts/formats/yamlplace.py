@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# what YAML 1.1 readers refuse or take for a line end: such characters survive only as escapes in double quotes
-_UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# what YAML 1.1 readers refuse or take for a line end: such characters survive only as escapes in double quotes;
+# compiled at its first use, since so large a set takes milliseconds
+_UNPRINTABLE = "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 
 WIDTH = 80
 """Columns of text a changed paragraph is wrapped to where the old text was narrower."""
@@ -29,4 +30,4 @@ class Place:
 
 def printable(text: str) -> bool:
     """Whether every YAML style may hold these characters."""
-    return _UNPRINTABLE.search(text) is None
+    return re.search(_UNPRINTABLE, text) is None
