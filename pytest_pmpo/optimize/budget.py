@@ -21,17 +21,19 @@ class Budget:
     Attributes:
         rounds: rounds of the strategy.
         forward_tokens: tokens run through the scoring model.
-        generated_tokens: tokens sampled by rewriters.
+        generated_tokens: tokens sampled, by rewriters and for a response bank together.
         minutes: wall-clock time, summed over interrupted and resumed runs.
+        top_up_tokens: tokens sampled for a response bank.
     """
 
     rounds: int = 5
     forward_tokens: int | None = None
     generated_tokens: int | None = None
     minutes: float | None = None
+    top_up_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "forward_tokens", "generated_tokens", "minutes"):
+        for name in ("rounds", "forward_tokens", "generated_tokens", "minutes", "top_up_tokens"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"budget {name} is {value}", hint="give a positive number, or leave it out")
@@ -42,6 +44,8 @@ class Budget:
             parts.append(f"{self.forward_tokens:,} forward tokens")
         if self.generated_tokens is not None:
             parts.append(f"{self.generated_tokens:,} generated tokens")
+        if self.top_up_tokens is not None:
+            parts.append(f"{self.top_up_tokens:,} tokens for the response bank")
         if self.minutes is not None:
             parts.append(f"{self.minutes:g} minutes")
         return ", ".join(parts)
@@ -49,18 +53,21 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a run has cost so far. ``cached_tokens`` were found in the cache and cost nothing."""
+    """What a run has cost so far. ``cached_tokens`` were found in the cache and cost nothing; ``top_up_tokens`` are
+    those of ``generated_tokens`` that were sampled for a response bank."""
 
     rounds: int = 0
     forward_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
     seconds: float = 0.0
+    top_up_tokens: int = 0
 
     def __str__(self) -> str:
+        bank = f" ({self.top_up_tokens:,} for the response bank)" if self.top_up_tokens else ""
         return (
-            f"{self.rounds} rounds, {self.forward_tokens:,} forward tokens, {self.generated_tokens:,} generated tokens,"
-            f" {self.seconds / 60:.1f} minutes"
+            f"{self.rounds} rounds, {self.forward_tokens:,} forward tokens, {self.generated_tokens:,} generated tokens"
+            f"{bank}, {self.seconds / 60:.1f} minutes"
         )
 
 
@@ -77,6 +84,7 @@ class Ledger:
     ) -> None:
         self.budget = budget
         self.reserved_forward = 0
+        self.reserved_generated = 0
         self._spent = before or Spent()
         self._clock = clock
         self._started = clock()
@@ -97,10 +105,17 @@ class Ledger:
         return max(0.0, self.budget.minutes * 60 - self.spent.seconds)
 
     def generated_left(self) -> int | None:
-        """Tokens rewriters may still sample, or None without a limit."""
+        """Tokens that may still be sampled, what is kept for the held-out check included; None without a limit."""
         if self.budget.generated_tokens is None:
             return None
         return max(0, self.budget.generated_tokens - self._spent.generated_tokens)
+
+    def top_up_left(self) -> int | None:
+        """Tokens that may still be sampled for the response bank; None without a limit."""
+        limit = self.budget.top_up_tokens
+        own = None if limit is None else max(0, limit - self._spent.top_up_tokens)
+        left = [tokens for tokens in (own, self.generated_left()) if tokens is not None]
+        return min(left) if left else None
 
     def require_forward(self, tokens: int, *, from_reserve: bool = False) -> None:
         """Refuse a forward pass that does not fit. ``from_reserve`` may use what is kept for the confirmation."""
@@ -116,13 +131,29 @@ class Ledger:
         self._require_time(self._forward_rate.seconds(tokens))
 
     def require_generation(self, tokens: int) -> None:
-        """Refuse to sample up to ``tokens`` tokens where they do not fit."""
+        """Refuse to sample up to ``tokens`` tokens for a rewriter where they do not fit."""
         left = self.generated_left()
-        if left is not None and tokens > left:
+        if left is not None and tokens + self.reserved_generated > left:
+            kept = (
+                f" and {self.reserved_generated:,} are kept for the held-out check" if self.reserved_generated else ""
+            )
             raise BudgetError(
-                f"the next step may generate {tokens:,} tokens, but {left:,} of "
+                f"the next step may generate {tokens:,} tokens{kept}, but {left:,} of "
                 f"{self.budget.generated_tokens:,} are left",
                 hint="raise the generated-token limit; the same command goes on from here",
+            )
+        self._require_time(self._generation_rate.seconds(tokens))
+
+    def require_top_up(self, tokens: int, *, from_reserve: bool = False) -> None:
+        """Refuse to sample up to ``tokens`` tokens for the response bank where they do not fit."""
+        left = self.top_up_left()
+        reserved = 0 if from_reserve else self.reserved_generated
+        if left is not None and tokens + reserved > left:
+            raise BudgetError(
+                f"the next top-up of the response bank may generate {tokens:,} tokens"
+                + (f" and {reserved:,} are kept for the held-out check" if reserved else "")
+                + f", but {left:,} are left",
+                hint="raise the top-up or generated-token limit; the same command goes on from here",
             )
         self._require_time(self._generation_rate.seconds(tokens))
 
@@ -148,6 +179,11 @@ class Ledger:
         """Book sampled tokens."""
         self._spent = replace(self._spent, generated_tokens=self._spent.generated_tokens + tokens)
         self._generation_rate.add(tokens, seconds)
+
+    def pay_top_up(self, tokens: int, seconds: float) -> None:
+        """Book tokens sampled for the response bank."""
+        self.pay_generation(tokens, seconds)
+        self._spent = replace(self._spent, top_up_tokens=self._spent.top_up_tokens + tokens)
 
     def next_round(self) -> None:
         """Book a round."""

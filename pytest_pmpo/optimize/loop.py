@@ -3,83 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
-from pytest_pmpo.errors import BackendError, BudgetError, FixtureError, RewriterError
-from pytest_pmpo.gate.policy import decide
-from pytest_pmpo.gate.records import Policy, Verdict
+from pytest_pmpo.errors import BackendError, BankError, BudgetError, RewriterError
 from pytest_pmpo.optimize.asking import Asking
-from pytest_pmpo.optimize.budget import Budget, Ledger
-from pytest_pmpo.optimize.constraints import Constraints
+from pytest_pmpo.optimize.bank_objective import BankObjective, resumable
+from pytest_pmpo.optimize.bank_run import BankRun
+from pytest_pmpo.optimize.budget import Ledger
+from pytest_pmpo.optimize.confirm import confirm
 from pytest_pmpo.optimize.evaluation import Evaluation
 from pytest_pmpo.optimize.listener import Listener, Plan, Silent
 from pytest_pmpo.optimize.masking import MaskTable
+from pytest_pmpo.optimize.objective import FixedObjective, Objective
 from pytest_pmpo.optimize.records import Candidate, Ending, Measured, OptimizeResult, Round, Step
-from pytest_pmpo.optimize.rewriters.base import Rewriter
+from pytest_pmpo.optimize.request import OptimizeRequest
 from pytest_pmpo.optimize.selection import Acceptance
 from pytest_pmpo.optimize.splits import Splits, split, too_few_to_prove
-from pytest_pmpo.optimize.state import Journal, request_digest
-from pytest_pmpo.optimize.strategies.base import Strategy
-from pytest_pmpo.optimize.study import Study, Tuning
+from pytest_pmpo.optimize.state import Journal
+from pytest_pmpo.optimize.study import Study
 from pytest_pmpo.optimize.writeback import Home
-from pytest_pmpo.prompts.formats.base import Format, ParseContext
 from pytest_pmpo.prompts.model import PromptSuite
-from pytest_pmpo.scoring.metrics.base import Metric
-from pytest_pmpo.scoring.scorer import Scorer
+from pytest_pmpo.responses.bank import SUFFIX
+from pytest_pmpo.scoring.metrics.response_bank import ResponseBank
 
-RESERVE = 2
-"""Held-out passes of the incumbent that are kept aside, so that a winner of twice its length can still be confirmed."""
-
-
-@dataclass(frozen=True, slots=True)
-class OptimizeRequest:
-    """What to optimize, with what, within which limits.
-
-    Attributes:
-        suite: the prompt and its fixtures; ``data`` the bytes of its file, ``format`` what read them.
-        context: how the format reads other files, where the prompt refers to some.
-        model: the scoring model's name, for the verdict and the report.
-        policy: the gate's; the same as for a pull request.
-        journals: folder for journals; one file per distinct request.
-        task: what the prompt is for; default the file's own description, else the prompt's text.
-    """
-
-    suite: PromptSuite
-    data: bytes
-    format: Format
-    scorer: Scorer
-    metric: Metric
-    model: str
-    strategy: Strategy
-    rewriters: tuple[Rewriter, ...]
-    journals: Path
-    budget: Budget = field(default_factory=Budget)
-    policy: Policy = field(default_factory=Policy)
-    task: str | None = None
-    seed: int = 0
-    tuning: Tuning = field(default_factory=Tuning)
-    acceptance: Acceptance | None = None
-    constraints: Constraints = field(default_factory=Constraints)
-    context: ParseContext | None = None
-
-    @property
-    def digest(self) -> str:
-        """Names the path this request takes: everything but the limits."""
-        prompt, fixtures = self.suite.prompt, self.suite.fixtures
-        return request_digest(
-            (
-                prompt.path,
-                prompt.template_digest,
-                fixtures,
-                self.metric.info,
-                [self.metric.continuations(fixture) for fixture in fixtures],
-                self.scorer.fingerprint,
-                (self.strategy.name, self.strategy.settings),
-                [rewriter.name for rewriter in self.rewriters],
-                (self.task, self.seed, self.tuning, self.acceptance, self.constraints),
-            )
-        )
+__all__ = ["OptimizeRequest", "run"]
 
 
 def run(request: OptimizeRequest, listener: Listener | None = None) -> OptimizeResult:
@@ -89,26 +36,19 @@ def run(request: OptimizeRequest, listener: Listener | None = None) -> OptimizeR
         OptimizeError: too few fixtures, a journal that cannot be written or is in use.
         BudgetError: if not even the incumbent can be scored.
         FixtureError: a fixture the metric cannot measure.
+        BankError: a response bank that lacks a fixture.
         PmpoError: whatever scoring the incumbent raises.
     """
-    _require_supported(request)
+    request.require_supported()
     splits = split(request.suite.fixtures, request.seed)
-    name = f"{Path(request.suite.prompt.path).name}-{request.digest[:12]}.jsonl"
-    journal = Journal(request.journals / name)
+    if isinstance(request.metric, BankObjective):
+        named = lambda bank: replace(request, metric=bank).name + SUFFIX  # noqa: E731  a name for one call
+        request = replace(request, metric=resumable(request.metric, request.journals, named))
+    journal = Journal(request.journals / f"{request.name}.jsonl")
     try:
         return _Run(request, splits, journal, listener or Silent()).result()
     finally:
         journal.close()
-
-
-def _require_supported(request: OptimizeRequest) -> None:
-    for fixture in request.suite.fixtures:
-        reason = request.metric.supports(fixture)
-        if reason is not None:
-            raise FixtureError(
-                f"fixture {fixture.id!r} cannot be measured by {request.metric.info.name}: {reason}",
-                location=fixture.location,
-            )
 
 
 class _Run:
@@ -118,49 +58,58 @@ class _Run:
         self.request, self.splits, self.journal, self.listener = request, splits, journal, listener
         # a replay counts its rounds anew; what they cost is in the books already
         self.ledger = Ledger(request.budget, replace(journal.spent, rounds=0))
-        self.evaluation = Evaluation(
-            request.scorer,
-            request.metric,
-            self.ledger,
-            journal,
-            on_scored=lambda: listener.working(self.ledger.spent),
-        )
         self.home = Home(request.data, request.format, request.suite.prompt, request.context)
         self.incumbent = Candidate(request.suite.prompt, "the prompt as it is")
-        self.acceptance = request.acceptance or Acceptance(
-            noise_floor=max(request.policy.noise_floor, Acceptance().noise_floor), hard_break=request.policy.hard_break
-        )
+        self.best = self.incumbent
         self.notes: list[str] = []
         self.rounds: list[Round] = []
-        self.heldout: dict[str, float] = {}
-        self.best = self.incumbent
         self.ending: tuple[Ending, str] = ("exhausted", "the strategy had nothing left to try")
-        asking = Asking(
-            self.ledger,
-            journal,
-            request.tuning.sampling,
-            request.seed,
-            on_written=lambda: listener.working(self.ledger.spent),
-        )
-        self.study = Study(
-            self.incumbent,
+        self.evaluation, self.objective = self._measuring()
+        self.study = self._open_study()
+
+    def _measuring(self) -> tuple[Evaluation, Objective]:
+        request, splits = self.request, self.splits
+        metric = ResponseBank({}) if isinstance(request.metric, BankObjective) else request.metric
+        evaluation = Evaluation(request.scorer, metric, self.ledger, self.journal, on_work=self._tell)
+        if not isinstance(request.metric, BankObjective):
+            return evaluation, FixedObjective(evaluation, splits.heldout, request.suite.fixtures)
+        bank = BankRun(
+            request.metric,
             splits,
+            evaluation,
+            self.ledger,
+            self.journal,
+            request.journals / (request.name + SUFFIX),
+            request.seed,
+            lambda: (self.incumbent.prompt, self.best.prompt),
+        )
+        return evaluation, bank
+
+    def _open_study(self) -> Study:
+        request = self.request
+        floor = max(request.policy.noise_floor, Acceptance().noise_floor)
+        asking = Asking(self.ledger, self.journal, request.tuning.sampling, request.seed, on_written=self._tell)
+        return Study(
+            self.incumbent,
+            self.splits,
             self.evaluation,
             request.rewriters,
             asking,
             task=request.task or _task(request.suite),
             seed=request.seed,
             tuning=request.tuning,
-            acceptance=self.acceptance,
+            acceptance=request.acceptance or Acceptance(floor, hard_break=request.policy.hard_break),
             constraints=request.constraints,
+            objective=self.objective,
             writable=self.home.unwritable,
             disabled=self._disabled,
         )
 
     def result(self) -> OptimizeResult:
         self._announce()
-        before = self._measure(self.incumbent)
-        self.ledger.reserved_forward = self._reserve()
+        self.objective.start(self.incumbent.prompt)
+        self._measure(self.incumbent)
+        self._set_aside()
         self._row(Step(self.incumbent, False, self.incumbent.origin))
         steps = self.request.strategy.rounds(self.study)
         try:
@@ -169,9 +118,9 @@ class _Run:
             self.ending = ("interrupted", "stopped by Ctrl-C; the same command goes on from here")
         except BudgetError as error:
             self.ending = ("budget", str(error))
-        except (RewriterError, BackendError) as error:
+        except (RewriterError, BackendError, BankError) as error:
             self.ending = ("failed", str(error))
-        result = self._conclude(before)
+        result = self._conclude()
         self.listener.finished(result)
         return result
 
@@ -192,11 +141,21 @@ class _Run:
                 metric=request.metric.info,
                 parts={part: len(ids) for part, ids in self.splits.ids.items()},
                 budget=request.budget,
-                first_tokens=0 if known else self.evaluation.cost([request.suite.prompt], fixtures),
+                first_tokens=0 if known else self.objective.first_cost(request.suite.prompt),
                 resumed=len({prompt for prompt, _ in self.journal.scores}),
-                notes=tuple(self.notes),
+                notes=(*self.objective.plan(request.suite.prompt), *self.notes),
             )
         )
+
+    def _set_aside(self) -> None:
+        """Keep what the held-out check needs out of the strategy's reach."""
+        budget = self.request.budget
+        limits = (budget.forward_tokens, budget.generated_tokens, budget.top_up_tokens)
+        if limits == (None, None, None):
+            return  # counting takes the model's tokenizer, which a replay need not open
+        forward, generated = self.objective.reserve(self.incumbent.prompt)
+        self.ledger.reserved_forward = 0 if budget.forward_tokens is None else forward
+        self.ledger.reserved_generated = generated
 
     def _work(self, steps: Iterator[Step]) -> None:
         for number in range(1, self.request.budget.rounds + 1):
@@ -204,6 +163,9 @@ class _Run:
             if step is None:
                 return
             self.ledger.next_round()
+            if step.best.digest != self.best.digest:
+                # a strategy that accepts without asking for fresh responses gets them now
+                self.objective.vouch(step.best.prompt, self.splits.development)
             self._row(step, number)
         self.ending = ("rounds", f"{self.request.budget.rounds} rounds are done")
 
@@ -234,20 +196,26 @@ class _Run:
         parts = (self.splits.train, self.splits.selection, self.splits.heldout)
         return Measured(*(self.evaluation.score([candidate.prompt], p, from_reserve=True)[0] for p in parts))
 
-    def _reserve(self) -> int:
-        if self.request.budget.forward_tokens is None:
-            return 0
-        return RESERVE * self.evaluation.cost([self.incumbent.prompt], self.splits.heldout)
+    def _tell(self) -> None:
+        self.listener.working(self.ledger.spent)
 
     def _disabled(self, name: str, reason: str) -> None:
         text = f"rewriter {name} failed and is left out: {reason}"
         self.notes.append(text)
         self.listener.noted(text)
 
-    def _conclude(self, before: Measured) -> OptimizeResult:
+    def _conclude(self) -> OptimizeResult:
         request = self.request
-        verdict, won, reason = self._confirm(before)
-        after = self._measure(self.best)  # every part is known by now: this only looks it up
+        checked = confirm(
+            self.objective,
+            self._measure,
+            (self.incumbent, self.best),
+            self.splits.heldout,
+            request.policy,
+            request.model,
+            sampling=self.ending[0] not in ("interrupted", "failed"),
+        )
+        masks = (self.study.measured_masks(self.incumbent.digest), self._winner_masks(checked.won))
         return OptimizeResult(
             path=request.suite.prompt.path,
             strategy=request.strategy.name,
@@ -256,35 +224,37 @@ class _Run:
             metric=request.metric.info,
             incumbent=self.incumbent,
             winner=self.best,
-            won=won,
-            reason=reason,
+            won=checked.won,
+            reason=checked.reason,
             ending=self.ending[0],
             ending_reason=self.ending[1],
-            rounds=tuple(self.rounds),
-            before=before,
-            after=after,
-            verdict=verdict,
-            masks=(self.study.measured_masks(self.incumbent.digest), self._winner_masks(won)),
+            rounds=tuple(self._measured_last(row) for row in self.rounds),
+            before=checked.before,
+            after=checked.after,
+            verdict=checked.verdict,
+            masks=masks,
             splits=self.splits.ids,
             spent=self.ledger.spent,
             limits=str(request.budget),
             base_data=request.data,
-            data=self.home.write(self.best.prompt) if won else None,
+            data=self.home.write(self.best.prompt) if checked.won else None,
             dropped=dict(self.study.dropped),
             scored=self.evaluation.prompts_scored,
-            notes=tuple(self.notes),
-            token_texts=self.evaluation.answer_tokens(self.best.prompt, self.splits.heldout) if verdict else {},
+            notes=(*self.notes, *self.objective.notes, *checked.notes),
+            token_texts=self.evaluation.answer_tokens(self.best.prompt, self.splits.heldout) if checked.verdict else {},
+            drawn=self.objective.drawn(),
         )
 
-    def _confirm(self, before: Measured) -> tuple[Verdict | None, bool, str]:
-        """The gate of a pull request, on fixtures no strategy has seen."""
-        if self.best.digest == self.incumbent.digest:
-            return None, False, "no candidate was better than the prompt as it is, beyond the noise"
-        after = self._measure(self.best)
-        verdict = decide(after.heldout, before.heldout, self.request.policy, model=self.request.model)
-        if verdict.status == "improved":
-            return verdict, True, f"confirmed on held-out fixtures: {verdict.reason}"
-        return verdict, False, f"not confirmed on held-out fixtures ({verdict.status}): {verdict.reason}"
+    def _measured_last(self, row: Round) -> Round:
+        """A row of the history by the objective as it is in the end, where that is known or can be afforded."""
+        if not self.objective.version:
+            return row
+        try:
+            measured = self._measure(row.best)
+        except (BudgetError, KeyboardInterrupt):
+            return row
+        means = (measured.train.mean, measured.selection.mean, measured.heldout.mean)
+        return replace(row, train=means[0], selection=means[1], heldout=means[2])
 
     def _winner_masks(self, won: bool) -> MaskTable | None:
         """What the parts of the new prompt are worth, if that can still be afforded."""

@@ -10,6 +10,7 @@ from pytest_pmpo.gate.records import Verdict
 from pytest_pmpo.optimize.budget import Spent
 from pytest_pmpo.optimize.masking import MaskTable
 from pytest_pmpo.prompts.model import Prompt
+from pytest_pmpo.responses.records import Proposal, Response
 from pytest_pmpo.scoring.records import MetricInfo, PromptScore
 
 Ending = Literal["rounds", "budget", "interrupted", "exhausted", "failed"]
@@ -101,6 +102,7 @@ class OptimizeResult:
         splits: fixture ids by part.
         token_texts: the tokens of each held-out fixture's first answer as text, where the tokenizer can say them and
             the model was open.
+        drawn: lines the run has to add to the response bank.
     """
 
     path: str
@@ -128,3 +130,4 @@ class OptimizeResult:
     scored: int = 0
     notes: tuple[str, ...] = ()
     token_texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    drawn: tuple[Proposal | Response, ...] = ()

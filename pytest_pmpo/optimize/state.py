@@ -1,9 +1,10 @@
 """The journal: what a run has paid for, on disk before it is used, so that no kill can make it pay twice.
 
-One JSON line per scored candidate, per rewriter's answer and per round, appended and fsynced. A run resumes by running
-again from the start with the same seed: every score and every answer is found in the journal, so the strategy walks the
-same path without a forward pass until it reaches the place where it was stopped. Nothing of a strategy's own state has
-to be saved, so nothing can be saved wrongly.
+One JSON line per scored candidate, per rewriter's answer, per batch of top-up responses and per round, appended and
+fsynced (the responses themselves lie in a bank file beside the journal, written before the line that names them). A run
+resumes by running again from the start with the same seed: every score and every answer is found in the journal, so the
+strategy walks the same path without a forward pass until it reaches the place where it was stopped. Nothing of a
+strategy's own state has to be saved, so nothing can be saved wrongly.
 
 Each line carries a checksum; a line that is torn or damaged is a line that was never written. The request's digest is
 in the file's name: another prompt, fixture, model, seed or strategy is another journal. Limits are not part of it, so a
@@ -29,9 +30,13 @@ from pytest_pmpo.scoring.records import TargetScore
 if sys.platform != "win32":
     import fcntl
 
-SCHEMA = 1
+SCHEMA = 2
+"""Part of a request's digest, so that a journal of another make is never read."""
 
-Scores = tuple[TargetScore, ...]
+Scores = Mapping[str, TargetScore]
+"""Losses of one fixture's texts by the text's key (see ``evaluation.text_key``): a text that is added later, such as a
+fresh response, takes nothing from those that are known."""
+
 Answers = tuple[tuple[str, int, bool], ...]
 """Text, tokens, finished: one per sample."""
 
@@ -49,8 +54,9 @@ class Journal:
 
     def __init__(self, path: Path, *, sync: Callable[[int], None] = os.fsync) -> None:
         self.path = path
-        self.scores: dict[tuple[str, str], Scores] = {}
+        self.scores: dict[tuple[str, str], dict[str, TargetScore]] = {}
         self.answers: dict[str, Answers] = {}
+        self.drawn: set[str] = set()
         self.damaged = 0
         self.spent = Spent()
         self._sync = sync
@@ -69,22 +75,31 @@ class Journal:
     @property
     def resumed(self) -> bool:
         """Whether an earlier run left something here."""
-        return bool(self.scores or self.answers)
+        return bool(self.scores or self.answers or self.drawn)
 
     def close(self) -> None:
         """Let go of the file and its lock."""
         os.close(self._file)
 
     def record_score(self, digest: str, scores: Mapping[str, Scores], spent: Spent) -> None:
-        """A candidate's token losses by fixture id."""
-        rows = {fixture: [[list(s.nll), s.n_bytes] for s in targets] for fixture, targets in scores.items()}
+        """A candidate's token losses by fixture id; they join those that are known of it."""
+        rows = {
+            fixture: {key: [list(s.nll), s.n_bytes] for key, s in targets.items()}
+            for fixture, targets in scores.items()
+        }
         self._append({"kind": "score", "prompt": digest, "fixtures": rows, "spent": asdict(spent)})
-        self.scores.update({(digest, fixture): targets for fixture, targets in scores.items()})
+        for fixture, targets in scores.items():
+            self.scores.setdefault((digest, fixture), {}).update(targets)
 
     def record_answers(self, key: str, answers: Answers, spent: Spent) -> None:
         """A rewriter's answers to one question."""
         self._append({"kind": "answers", "question": key, "answers": answers, "spent": asdict(spent)})
         self.answers[key] = answers
+
+    def record_drawn(self, key: str, spent: Spent) -> None:
+        """A batch of responses that is in the bank file."""
+        self._append({"kind": "drawn", "batch": key, "spent": asdict(spent)})
+        self.drawn.add(key)
 
     def record_round(self, number: int, row: Mapping[str, Any], spent: Spent) -> None:
         """The end of a round; for people who read the file, and for the books."""
@@ -148,9 +163,12 @@ class Journal:
             spent = Spent(**entry["spent"])
             if entry["kind"] == "score":
                 for fixture, targets in entry["fixtures"].items():
-                    self.scores[entry["prompt"], fixture] = tuple(TargetScore(tuple(n), b) for n, b in targets)
+                    known = {key: TargetScore(tuple(nll), size) for key, (nll, size) in targets.items()}
+                    self.scores.setdefault((entry["prompt"], fixture), {}).update(known)
             elif entry["kind"] == "answers":
                 self.answers[entry["question"]] = tuple((t, n, f) for t, n, f in entry["answers"])
+            elif entry["kind"] == "drawn":
+                self.drawn.add(entry["batch"])
         except (KeyError, TypeError, ValueError, AttributeError):
             return False
         self.spent = spent

@@ -14,6 +14,7 @@ from pytest_pmpo.optimize.constraints import Constraints, copied
 from pytest_pmpo.optimize.evaluation import Evaluation
 from pytest_pmpo.optimize.hard_cases import HardCase, hardest
 from pytest_pmpo.optimize.masking import MaskTable
+from pytest_pmpo.optimize.objective import FixedObjective, Objective
 from pytest_pmpo.optimize.pages import page
 from pytest_pmpo.optimize.records import Candidate
 from pytest_pmpo.optimize.rewriters.base import Ask, Proposal, Rejection, Reply, Rewriter, View
@@ -71,6 +72,7 @@ class Study:
         tuning: Tuning | None = None,
         acceptance: Acceptance | None = None,
         constraints: Constraints | None = None,
+        objective: Objective | None = None,
         writable: Callable[[Prompt], str | None] = lambda _: None,
         disabled: Callable[[str, str], None] = lambda name, reason: None,
     ) -> None:
@@ -86,6 +88,7 @@ class Study:
         self.known: dict[str, Candidate] = {incumbent.digest: incumbent}
         self._splits = splits
         self._evaluation = evaluation
+        self._objective = objective or FixedObjective(evaluation, splits.heldout, splits.development)
         self._ask = ask
         self._rewriters = list(rewriters)
         self._writable = writable
@@ -97,6 +100,19 @@ class Study:
     def unit(self) -> str:
         """Unit of the losses."""
         return self._evaluation.metric.info.unit
+
+    @property
+    def version(self) -> int:
+        """Grows whenever losses measured before are out of date: the response bank they come from has grown."""
+        return self._objective.version
+
+    def vouch(self, candidate: Candidate) -> bool:
+        """Whether the candidate's development losses can be defended. A response bank takes fresh responses from it
+        first, which changes what every prompt is estimated at; one it still does not cover is counted as dropped."""
+        defended = self._objective.vouch(candidate.prompt, self._splits.development)
+        if not defended:
+            self.dropped["not covered by the response bank"] += 1
+        return defended
 
     def fixtures(self, part: Part) -> tuple[Fixture, ...]:
         """The fixtures of a part, in order."""

@@ -14,7 +14,10 @@ from pytest_pmpo.optimize.budget import Spent
 from pytest_pmpo.optimize.state import Journal, request_digest
 from pytest_pmpo.scoring.records import TargetScore
 
-SCORES = {"f1": (TargetScore((0.1, 1 / 3), 4),), "f2": (TargetScore((2.0,), 1), TargetScore((3.5e-9,), 2))}
+SCORES = {
+    "f1": {"a": TargetScore((0.1, 1 / 3), 4)},
+    "f2": {"a": TargetScore((2.0,), 1), "b": TargetScore((3.5e-9,), 2)},
+}
 
 
 def write_two(path: Path) -> None:
@@ -32,6 +35,18 @@ def test_scores_answers_and_books_come_back_exactly(tmp_path: Path) -> None:
     assert journal.spent == Spent(forward_tokens=10, generated_tokens=3)
     assert journal.resumed
     journal.close()
+
+
+def test_a_text_that_is_added_later_joins_those_that_are_known(tmp_path: Path) -> None:
+    write_two(tmp_path / "j.jsonl")
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.record_score("digest", {"f1": {"later": TargetScore((9.0,), 1)}}, Spent())
+    journal.record_drawn("batch", Spent(top_up_tokens=5, generated_tokens=5))
+    journal.close()
+    again = Journal(tmp_path / "j.jsonl")
+    assert again.scores["digest", "f1"] == {**SCORES["f1"], "later": TargetScore((9.0,), 1)}
+    assert (again.drawn, again.spent.top_up_tokens) == ({"batch"}, 5)
+    again.close()
 
 
 def test_every_line_is_json(tmp_path: Path) -> None:
@@ -95,11 +110,11 @@ from pytest_pmpo.scoring.records import TargetScore
 
 path = Path(sys.argv[1])
 journal = Journal(path)
-journal.record_score("first", {"f": (TargetScore((0.5,), 1),)}, Spent())
+journal.record_score("first", {"f": {"a": TargetScore((0.5,), 1)}}, Spent())
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, resource.RLIM_INFINITY))
 try:
-    journal.record_score("second", {"f": (TargetScore((0.5,) * 100, 1),)}, Spent())
+    journal.record_score("second", {"f": {"a": TargetScore((0.5,) * 100, 1)}}, Spent())
 except OptimizeError as error:
     print(error)
 """

@@ -22,7 +22,7 @@ class Pmpo:
     score the proposals on the train fixtures; take the ``finalists`` that beat the parent there to the selection
     fixtures; a finalist joins the pool if it is best on some selection fixture, and becomes the best prompt if it is
     better than the best so far on selection and its gain over all development fixtures is above the noise
-    (``Acceptance``).
+    (``Acceptance``). Where the objective is a response bank it must still be so by fresh responses of its own.
     """
 
     finalists: int = 4
@@ -43,8 +43,10 @@ class Pmpo:
         pool = ParetoPool()
         pool.add(best, study.losses([best], "selection")[0])
         rejected: Counter[str] = Counter()
-        barren = 0
+        barren, version = 0, study.version
         while barren < PATIENCE:
+            if study.version != version:
+                pool, version = self._measured_again(study, pool), study.version
             # the best prompt is the parent every other round: exploring must not starve it
             parent = pool.draw(study.rng) if sum(rejected.values()) % 2 else best
             proposals = study.propose(study.view(parent, rejected=rejected[parent.digest]))
@@ -77,17 +79,30 @@ class Pmpo:
     ) -> Candidate | None:
         if not finalists:
             return None
-        rows = study.losses([best, *finalists], "selection")
-        means = study.means([best, *finalists], "selection")
-        for candidate, losses in zip(finalists, rows[1:], strict=True):
+        for candidate, losses in zip(finalists, study.losses(finalists, "selection"), strict=True):
             pool.add(candidate, losses)
-        order = sorted(range(1, len(rows)), key=lambda i: (means[i], i))
-        for i in order:
-            candidate = finalists[i - 1]
-            gains = means[0] - means[i] > study.acceptance.noise_floor and self._beyond_doubt(study, best, candidate)
-            if gains and not self._breaks(study, candidate):
+        means = study.means(finalists, "selection")
+        for i in sorted(range(len(finalists)), key=lambda i: (means[i], i)):
+            candidate = finalists[i]
+            if not self._convinces(study, best, candidate) or not study.vouch(candidate):
+                continue
+            if self._convinces(study, best, candidate):  # again: vouching may have changed what it is worth
                 return candidate
         return None
+
+    def _convinces(self, study: Study, best: Candidate, candidate: Candidate) -> bool:
+        """Better on selection and over all development fixtures, beyond the noise, and nothing breaks."""
+        old, new = study.means([best, candidate], "selection")
+        better = old - new > study.acceptance.noise_floor and self._beyond_doubt(study, best, candidate)
+        return better and not self._breaks(study, candidate)
+
+    def _measured_again(self, study: Study, pool: ParetoPool) -> ParetoPool:
+        """The pool by today's losses."""
+        members = [candidate for candidate, _ in pool.members.values()]
+        fresh = ParetoPool()
+        for candidate, losses in zip(members, study.losses(members, "selection"), strict=True):
+            fresh.add(candidate, losses)
+        return fresh
 
     def _beyond_doubt(self, study: Study, best: Candidate, candidate: Candidate) -> bool:
         """Whether the gain exceeds the noise over all fixtures a strategy may see, but those that a prompt quotes.

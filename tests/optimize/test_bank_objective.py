@@ -1,0 +1,194 @@
+"""A response bank as the objective: accepted prompts answer for themselves, within the budget, and a kill loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_pmpo.errors import BankError
+from pytest_pmpo.optimize.bank_objective import BankObjective
+from pytest_pmpo.optimize.budget import Budget
+from pytest_pmpo.optimize.loop import OptimizeRequest, run
+from pytest_pmpo.optimize.records import Step
+from pytest_pmpo.optimize.study import Study
+from pytest_pmpo.optimize.units import delete_unit, segment
+from pytest_pmpo.prompts.model import Fixture, Prompt, Turn
+from pytest_pmpo.responses.bank import append, read_bank
+from pytest_pmpo.responses.build import Writer, demands, fill
+from pytest_pmpo.responses.graders.base import Grade
+from pytest_pmpo.responses.records import Bank, Proposal, Response
+from pytest_pmpo.responses.variants import proposals
+from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
+from pytest_pmpo.scoring.backends.fake import FakeBackend
+
+TOKENS = 10
+Make = Callable[..., OptimizeRequest]
+
+
+class SaysPraise:
+    """Right is what holds a certain letter; an edit of the prompt changes how often the toy model echoes it."""
+
+    identity = "letter"
+
+    def grade(self, fixture: Fixture, response: str) -> Grade:
+        return Grade(float("l" in response))
+
+
+class Writing(FakeBackend):
+    """Counts what it samples."""
+
+    written = 0
+
+    def generate(
+        self,
+        conversations: Sequence[Sequence[Turn]],
+        settings: SamplingSettings,
+        *,
+        samples: int = 1,
+        progress: Progress | None = None,
+    ) -> list[tuple[Generation, ...]]:
+        rows = super().generate(conversations, settings, samples=samples, progress=progress)
+        self.written += sum(len(generation.tokens) for row in rows for generation in row)
+        return rows
+
+
+@pytest.fixture
+def backend() -> Writing:
+    return Writing()
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the module's bank is kept once it has been drawn."""
+    return tmp_path_factory.mktemp("bank") / "praise.responses.jsonl"
+
+
+@pytest.fixture
+def bank(kept: Path, prompt: Prompt, fixtures: tuple[Fixture, ...]) -> Bank:
+    if not kept.exists():
+        model = FakeBackend()
+        writer = Writer(
+            model, model.tokenizer, None, "fake", SaysPraise(), SamplingSettings(max_new_tokens=TOKENS, seed=3)
+        )
+        drawn_from = proposals(prompt, ("base", "direct"))
+        fill(kept, Bank("b"), demands(Bank("b"), fixtures, drawn_from, 4, "fake"), writer)
+    return read_bank("prompts/praise.responses.jsonl", kept.read_bytes())
+
+
+@pytest.fixture
+def make(make_request: Make, bank: Bank) -> Make:
+    def made(**changes: Any) -> OptimizeRequest:
+        numbers = changes.pop("numbers", {})
+        metric = BankObjective(changes.pop("bank", bank), SaysPraise(), "fake", max_new_tokens=TOKENS, **numbers)
+        return make_request(**{"metric": metric, "budget": Budget(rounds=2), **changes})
+
+    return made
+
+
+class Picks:
+    """Accepts the prompt without its second unit, and asks nobody."""
+
+    name, settings = "picks", ""
+
+    def rounds(self, study: Study) -> Iterator[Step]:
+        prompt = study.incumbent.prompt
+        found = study.admit(delete_unit(prompt, segment(prompt, 8)[1]), "picked")
+        assert found is not None
+        while True:
+            yield Step(found, True, "picked")
+
+
+def drawn_by_prompt(drawn: Sequence[Proposal | Response]) -> dict[str, list[Response]]:
+    found: dict[str, list[Response]] = {}
+    for row in drawn:
+        if isinstance(row, Response):
+            assert row.proposal is not None
+            found.setdefault(row.proposal, []).append(row)
+    return found
+
+
+def test_the_estimated_accuracy_rises_and_the_accepted_prompt_has_answered_for_itself(make: Make) -> None:
+    result = run(make())
+    assert result.metric.name == "response-bank"
+    assert result.winner.digest != result.incumbent.digest
+    assert result.after.selection.mean > result.before.selection.mean
+    own = drawn_by_prompt(result.drawn)[result.winner.digest]
+    assert {row.fixture for row in own} == {name for ids in result.splits.values() for name in ids}
+    assert all(row.grade == float("l" in row.text) for row in own)
+    assert any(isinstance(row, Proposal) and row.digest == result.winner.digest for row in result.drawn)
+
+
+def test_a_prompt_the_bank_does_not_cover_is_not_accepted(make: Make) -> None:
+    result = run(make(numbers={"minimum": 2.0}))
+    assert result.winner.digest == result.incumbent.digest
+    assert result.dropped["not covered by the response bank"] >= 1
+
+
+def test_a_held_out_comparison_the_bank_does_not_cover_is_inconclusive(make: Make) -> None:
+    result = run(make(strategy=Picks(), numbers={"minimum": 2.0}, budget=Budget(rounds=1)))
+    assert result.verdict is not None
+    assert (result.won, result.verdict.status) == (False, "inconclusive")
+    assert "the response bank covers only" in result.reason
+
+
+def test_a_strategy_that_asks_nobody_has_its_prompt_sampled_between_rounds(make: Make) -> None:
+    result = run(make(strategy=Picks(), budget=Budget(rounds=1)))
+    own = drawn_by_prompt(result.drawn)[result.winner.digest]
+    assert {row.fixture for row in own} >= {*result.splits["train"], *result.splits["selection"]}
+
+
+def test_sampled_tokens_stay_within_the_limit_and_the_report_says_what_was_not_bought(
+    make: Make, backend: Writing
+) -> None:
+    limit = 10 * 2 * TOKENS
+    result = run(make(budget=Budget(rounds=2, top_up_tokens=limit)))
+    assert 0 < backend.written <= limit
+    assert result.spent.top_up_tokens == result.spent.generated_tokens == backend.written
+    assert any("was not topped up further" in note for note in result.notes)
+
+
+def test_forward_tokens_stay_within_the_limit_wherever_it_falls(make: Make) -> None:
+    whole = run(make()).spent.forward_tokens
+    for number, share in enumerate((0.35, 0.6, 0.85)):
+        request = make(seed=0, budget=Budget(rounds=2, forward_tokens=int(share * whole)))
+        result = run(replace(request, journals=request.journals / str(number)))
+        assert result.spent.forward_tokens <= share * whole
+        assert result.ending in ("budget", "rounds")
+
+
+def test_the_same_command_again_samples_and_scores_nothing(make: Make, backend: Writing) -> None:
+    first = run(make())
+    scored, written = backend.sequences_scored, backend.written
+    again = run(make())
+    assert (backend.sequences_scored, backend.written) == (scored, written)
+    assert (again.winner.digest, again.after, again.drawn) == (first.winner.digest, first.after, first.drawn)
+
+
+def test_a_run_goes_on_after_its_own_responses_have_joined_the_bank(
+    make: Make, bank: Bank, backend: Writing, tmp_path: Path, kept: Path
+) -> None:
+    first = run(make())
+    file = tmp_path / "grown.responses.jsonl"
+    file.write_bytes(kept.read_bytes())
+    append(file, first.drawn)
+    grown = read_bank(bank.path, file.read_bytes())
+    assert len(grown.responses) > len(bank.responses)
+    written = backend.written
+    again = run(make(bank=grown))
+    assert backend.written == written
+    assert again.winner.digest == first.winner.digest
+
+
+def test_a_bank_somebody_else_added_to_is_another_run(make: Make, bank: Bank) -> None:
+    more = replace(bank.responses[0], text="a fresh answer", draw=99)
+    assert make().digest != make(bank=replace(bank, responses=(*bank.responses, more))).digest
+
+
+def test_a_fixture_without_responses_is_named(make: Make, bank: Bank) -> None:
+    rest = tuple(row for row in bank.responses if row.fixture != "blame-9")
+    with pytest.raises(BankError, match="fixture 'blame-9' has no usable response"):
+        run(make(bank=replace(bank, responses=rest)))
