@@ -20,7 +20,7 @@ from pytest_pmpo.prompts.discovery import discover
 from pytest_pmpo.prompts.formats.base import Format
 from pytest_pmpo.prompts.load import load, load_prompts
 from pytest_pmpo.prompts.model import PromptSuite
-from pytest_pmpo.prompts.source import Source, WorkingTree, find_root
+from pytest_pmpo.prompts.source import ListedTree, Source, find_root
 from pytest_pmpo.report.text import plain
 from pytest_pmpo.scoring.models import parse_spec
 
@@ -119,6 +119,10 @@ class Project:
         return () if unset else discover(self.root, patterns, self._formats)
 
     @cached_property
+    def _tree(self) -> Source:
+        return ListedTree(self.root)
+
+    @cached_property
     def _formats(self) -> tuple[Format, ...]:
         return self.extensions.formats()
 
@@ -137,6 +141,10 @@ class Project:
 
     def models(self) -> tuple[tuple[str, Settings], ...]:
         """Every model the settings name, overrides included, with the settings it runs under; each once."""
+        return self._models
+
+    @cached_property
+    def _models(self) -> tuple[tuple[str, Settings], ...]:
         settings = self.config.settings
         found = dict.fromkeys(settings.models, settings)
         if "models" not in self.config.given:
@@ -157,7 +165,7 @@ class Project:
             PmpoError: with file and line, whatever is wrong with it; the same again when asked again.
         """
         if path not in self._files:
-            source = _Recording(WorkingTree(self.root))
+            source = _Recording(self._tree)
             try:
                 suites = load(source, path, self._formats, self.settings_for(path).label_keys)
                 self._files[path] = LoadedFile(suites, frozenset(source.paths))
@@ -199,7 +207,7 @@ class Project:
 
     def relative(self, path: Path) -> str:
         """A path as the prompts stage names it; outside the root it keeps its ``..``."""
-        return Path(os.path.relpath(path, self.root)).as_posix()
+        return os.path.relpath(path, self.root).replace(os.sep, "/")
 
 
 def _model_name(spec: str) -> str:

@@ -208,11 +208,10 @@ class Gate:
 
     def _wanted(self, path: str) -> bool:
         """Whether a configured prompt takes part: without arguments all do, else those below a named folder."""
+        if self.config.args_source is not pytest.Config.ArgsSource.ARGS:
+            return True
         place = self.checker.project.root / path
-        named = explicit_paths(self.config)
-        return self.config.args_source is not pytest.Config.ArgsSource.ARGS or any(
-            place.is_relative_to(argument) for argument in named
-        )
+        return any(place.is_relative_to(argument) for argument in explicit_paths(self.config))
 
 
 def _project(config: pytest.Config) -> Project:

@@ -14,6 +14,7 @@ from pytest_pmpo.errors import BaseUnavailableError, SourceError
 from pytest_pmpo.prompts.source import (
     Base,
     GitTree,
+    ListedTree,
     NoBase,
     WorkingTree,
     changed_paths,
@@ -168,6 +169,33 @@ class TestWorkingTree:
         assert tree.glob("none/*.txt") == ()
         with pytest.raises(SourceError):
             tree.glob("../*/x.txt")
+
+
+class TestListedTree:
+    @pytest.fixture
+    def tree(self, tmp_path: Path) -> ListedTree:
+        (tmp_path / "secret").write_text("s")
+        root = tmp_path / "root"
+        (root / "sub/folder").mkdir(parents=True)
+        for name in ("a.txt", "B.TXT", "sub/\u00fc.txt"):
+            (root / name).write_text(name)
+        (root / "out").symlink_to("../secret")
+        (root / "up").symlink_to("..")
+        return ListedTree(root)
+
+    def test_what_is_there_is_what_the_working_tree_says(self, tree: ListedTree, tmp_path: Path) -> None:
+        paths = ["a.txt", "B.TXT", "sub/\u00fc.txt", "sub/folder", "sub", "none", "none/a", "a.txt/b", "out"]
+        for path in [*paths, "up/secret", "../secret", "/etc/passwd", "", "sub//x", "a\0b"]:
+            assert tree.exists(path) == WorkingTree(tmp_path / "root").exists(path), path
+
+    def test_a_file_that_is_deleted_is_gone_and_one_that_is_added_later_unseen(
+        self, tree: ListedTree, tmp_path: Path
+    ) -> None:
+        assert tree.exists("a.txt")
+        (tmp_path / "root/a.txt").unlink()
+        (tmp_path / "root/new.txt").write_text("")
+        assert not tree.exists("a.txt")
+        assert not tree.exists("new.txt")
 
 
 class TestGitTree:

@@ -7,12 +7,13 @@ name or an object id, never an option.
 
 from pytest_pmpo.prompts.source.base import Base, NoBase, find_base, resolve_base
 from pytest_pmpo.prompts.source.changes import changed_paths
-from pytest_pmpo.prompts.source.files import Source, WorkingTree, find_root
+from pytest_pmpo.prompts.source.files import ListedTree, Source, WorkingTree, find_root
 from pytest_pmpo.prompts.source.tree import GitTree
 
 __all__ = [
     "Base",
     "GitTree",
+    "ListedTree",
     "NoBase",
     "Source",
     "WorkingTree",

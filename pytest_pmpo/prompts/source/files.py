@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
+from unicodedata import normalize
 
 from pytest_pmpo.errors import Location, SourceError
 from pytest_pmpo.prompts.globs import fixed_folder, matcher
@@ -82,7 +83,7 @@ class WorkingTree:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
-        self._real = Path(os.path.realpath(root))
+        self._inside = os.path.join(os.path.realpath(root), "")
         self.label = "working tree"
 
     def read(self, path: str) -> bytes:
@@ -90,12 +91,13 @@ class WorkingTree:
         location = Location(path)
         target = self._target(path)
         try:
-            status = target.stat()
+            status = os.stat(target)
             if not stat.S_ISREG(status.st_mode):
                 raise SourceError("this is not a file", location=location)
             if status.st_size > MAX_BYTES:
                 raise SourceError(f"the file is larger than {MAX_BYTES // 2**20} MiB", location=location)
-            return target.read_bytes()
+            with open(target, "rb") as file:
+                return file.read()
         except OSError as error:
             raise SourceError(f"the file cannot be read: {error.strerror or error}", location=location) from error
 
@@ -103,7 +105,7 @@ class WorkingTree:
         """See ``Source.exists``."""
         try:
             # most paths that are asked for are not there: one look instead of one per folder on the way
-            return os.path.lexists(self._root / check_inside(path)) and self._target(path).is_file()
+            return os.path.lexists(self._place(path)) and os.path.isfile(self._target(path))
         except (SourceError, OSError):
             return False
 
@@ -114,15 +116,19 @@ class WorkingTree:
         start = self._root / check_inside(folder) if folder else self._root
         return tuple(sorted(path for path in self._walk(start, folder) if match(path)))
 
-    def _target(self, path: str) -> Path:
+    def _place(self, path: str) -> str:
+        return os.path.join(self._root, check_inside(path))
+
+    def _target(self, path: str) -> str:
         """The real place of ``path``."""
         try:
-            target = Path(os.path.realpath(self._root / check_inside(path), strict=True))
+            target = os.path.realpath(self._place(path), strict=True)
         except (OSError, ValueError) as error:
             missing = isinstance(error, FileNotFoundError | NotADirectoryError)
             what = "there is no such file" if missing else f"the path cannot be followed: {error}"
             raise SourceError(what, location=Location(path)) from error
-        if not target.is_relative_to(self._real) or target.relative_to(self._real).parts[:1] == (".git",):
+        below = target.removeprefix(self._inside)
+        if below == target or below.split(os.sep)[0] == ".git":
             raise SourceError("the path leads out of the repository through a link", location=Location(path))
         return target
 
@@ -138,3 +144,33 @@ class WorkingTree:
                     yield from self._walk(Path(entry.path), path)
             elif entry.is_file(follow_symlinks=False):
                 yield path
+
+
+class ListedTree(WorkingTree):
+    """The working tree as it was when each of its folders was first looked into.
+
+    For a run that asks after many files that are not there: a folder is listed once, instead of one look for each.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._names: dict[str, frozenset[str]] = {}
+
+    def exists(self, path: str) -> bool:
+        """See ``Source.exists``."""
+        folder, _, name = path.rpartition("/")
+        return _folded(name) in self._listed(folder) and super().exists(path)
+
+    def _listed(self, folder: str) -> frozenset[str]:
+        if folder not in self._names:
+            try:
+                names = os.listdir(self._place(folder) if folder else self._root)
+            except (SourceError, OSError):
+                names = []
+            self._names[folder] = frozenset(map(_folded, names))
+        return self._names[folder]
+
+
+def _folded(name: str) -> str:
+    """A name as file systems that know no case and no forms of letters compare it; others are asked afterwards."""
+    return name if name.isascii() and name.islower() else normalize("NFC", name).casefold()
