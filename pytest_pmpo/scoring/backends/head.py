@@ -1,7 +1,7 @@
 """Hidden states → losses: only target positions meet the vocabulary, a slice at a time.
 
 Logits of all positions would dwarf everything else (128 sequences × 700 tokens × 150,000 ids × 4 bytes = 54 GB). Here a
-slice of at most ``SLICE_BYTES`` exists at once, in fp32, and leaves only a loss per reading.
+slice of at most ``SLICE_BYTES`` exists at once and leaves only a loss per reading.
 """
 
 from __future__ import annotations
@@ -12,14 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from pytest_pmpo.errors import ModelError
-from pytest_pmpo.scoring.backends.kernels import logsumexp
+from pytest_pmpo.scoring.backends.kernels import logsumexp, to_device
 
 SLICE_BYTES = 256 << 20
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on the device, without waiting for the work queued there (that takes pinned memory)."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+_TILE = 128  # rows of a matrix product that a GPU computes as one; a started tile costs as much as a full one
 
 
 class TargetHead:
@@ -65,7 +61,8 @@ class TargetHead:
         Returns:
             fp32 [m].
         """
-        step = max(1, SLICE_BYTES // (4 * self.vocabulary))
+        step = max(1, SLICE_BYTES // (hidden.element_size() * self.vocabulary))
+        step = step - step % _TILE if step > _TILE else step
         losses = hidden.new_empty(len(rows), dtype=torch.float32)
         for start in range(0, len(hidden), step):
             logits = self.logits(hidden[start : start + step])

@@ -14,10 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_pmpo.scoring.plan import Range
+from pytest_pmpo.scoring.plan import Range, Segment
 
 _BLOCK = 8192
 _TILE_ROWS = 128  # queries × heads of one tile: two warp groups of tensor-core rows
+_TILE_KEYS = 64
+
+KeyValue = tuple[Tensor, Tensor]
+"""Keys and values [1, key heads, tokens, d]."""
 
 
 def logsumexp(logits: Tensor) -> Tensor:
@@ -38,55 +42,78 @@ class TreeBlocks:
     """Which keys every block of queries of a packed row sees; built once per chunk, used by every layer.
 
     Args:
-        segments: (first query, last query + 1, context ranges in memory, first own key in memory), in order.
+        segments: of the chunk, their context as ranges of its memory: carried keys first, then its own.
+        carried: how many carried keys there are.
         device: a CUDA device.
         groups: query heads per key head.
     """
 
-    def __init__(
-        self, segments: Sequence[tuple[int, int, tuple[Range, ...], int]], device: torch.device, groups: int
-    ) -> None:
+    def __init__(self, segments: Sequence[Segment], carried: int, device: torch.device, groups: int) -> None:
         self.groups = groups
-        self.padded = 1 << (groups - 1).bit_length()
-        self.queries = max(1, _TILE_ROWS // self.padded)
+        self.rows = max(_TILE_ROWS, 1 << (groups - 1).bit_length())
+        self.queries = self.rows // groups
         blocks: list[tuple[int, ...]] = []
-        ranges: list[tuple[int, int, int]] = []
-        for start, stop, context, own in segments:
-            low, position = len(ranges), 0
-            for first, last in context:
-                ranges.append((first, last, position))
-                position += last - first
-            for query in range(start, stop, self.queries):
-                count = min(self.queries, stop - query)
-                past = query - start
-                blocks.append((query, count, low, len(ranges), own, own + past + count, position, position + past))
+        ranges: list[tuple[int, int, int, int]] = []
+        known: dict[tuple[Range, ...], tuple[int, int, int]] = {}  # siblings share their context
+        for segment in segments:
+            if segment.context not in known:
+                parts = _placed(segment.context, carried)
+                known[segment.context] = len(ranges), len(ranges) + len(parts), sum(b - a for a, b in segment.context)
+                ranges += parts
+            low, high, depth = known[segment.context]
+            for query in range(segment.start, segment.stop, self.queries):
+                count = min(self.queries, segment.stop - query)
+                position = depth + query - segment.start
+                blocks.append((query, count, low, high, segment.start, query + count, position))
         # long blocks first, so that the last ones to run are short
-        blocks.sort(key=lambda block: block[6] + block[5] - block[4], reverse=True)
+        blocks.sort(key=lambda block: block[6], reverse=True)
         self.blocks = _int32(blocks, device)
-        self.ranges = _int32(ranges or [(0, 0, 0)], device)
+        self.ranges = _int32(ranges or [(0, 0, 0, 0)], device)
 
     def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, *, scale: float, softcap: float | None, window: int | None
+        self,
+        q: Tensor,
+        own: KeyValue,
+        carried: KeyValue | None,
+        *,
+        scale: float,
+        softcap: float | None,
+        window: int | None,
     ) -> Tensor:
         """Attention of every query over its context and, causally, over its own segment.
 
         Args:
-            q: 16-bit [n, heads, d]; ``k`` and ``v``: [memory, key heads, d], the last dimension contiguous.
+            q: 16-bit [1, heads, n, d], the last dimension contiguous here and in keys and values.
 
         Returns:
-            [n, heads, d]
+            [1, n, heads, d]
         """
-        output = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-        size = max(16, 1 << (q.shape[-1] - 1).bit_length())
-        _kernels().tree_attention[(len(self.blocks), k.shape[1])](
-            q, k, v, output, self.blocks, self.ranges,
-            q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1),
-            output.stride(0), output.stride(1), scale, softcap or 0.0, window or 0,
-            GROUPS=self.groups, PADDED_GROUPS=self.padded, QUERIES=self.queries, KEYS=64,
-            HEAD=q.shape[-1], SIZE=size, WINDOWED=window is not None, CAPPED=softcap is not None,
+        one, heads, n, head = q.shape
+        output = torch.empty((one, n, heads, head), dtype=q.dtype, device=q.device)
+        size = max(16, 1 << (head - 1).bit_length())
+        tensors = (*own, *(own if carried is None else carried))
+        strides = [t.stride(i) for t in (q, *tensors) for i in (2, 1)] + [output.stride(1), output.stride(2)]
+        _kernels().tree_attention[(len(self.blocks), own[0].shape[1])](
+            q, *tensors, output, self.blocks, self.ranges, *strides, scale, softcap or 0.0, window or 0,
+            GROUPS=self.groups, QUERIES=self.queries, ROWS=self.rows, KEYS=_TILE_KEYS,
+            HEAD=head, SIZE=size, WINDOWED=window is not None, CAPPED=softcap is not None,
             num_warps=8, num_stages=3 if size <= 128 else 2,
         )  # fmt: skip
         return output
+
+
+def _placed(context: Sequence[Range], carried: int) -> list[tuple[int, int, int, int]]:
+    """Ranges of memory, cut where the carried keys end: first, last + 1, position of the first, whether its own."""
+    placed: list[tuple[int, int, int, int]] = []
+    position = 0
+    for low, high in context:
+        cut = min(max(low, carried), high)
+        if low < cut:
+            placed.append((low, cut, position, 0))
+        if cut < high:
+            placed.append((cut - carried, high - carried, position + cut - low, 1))
+        position += high - low
+    return placed
 
 
 def available() -> bool:
@@ -95,7 +122,12 @@ def available() -> bool:
 
 
 def _int32(rows: Sequence[tuple[int, ...]], device: torch.device) -> Tensor:
-    return torch.tensor(rows, dtype=torch.int32).to(device, non_blocking=True)
+    return to_device(torch.tensor(rows, dtype=torch.int32), device)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on the device, without waiting for the work queued there (that takes pinned memory)."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @cache

@@ -21,10 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_pmpo.scoring.backends.head import TargetHead, to_device
+from pytest_pmpo.scoring.backends.head import TargetHead
+from pytest_pmpo.scoring.backends.kernels import to_device
 from pytest_pmpo.scoring.backends.tree_attention import NAME, UnsupportedAttentionError, register, tree_state
 from pytest_pmpo.scoring.plan import Forest, Ints
 from pytest_pmpo.scoring.records import EncodedSequence
+
+_TILE = 128  # rows of a matrix product that a GPU computes as one
 
 Sink = Callable[[Ints, Ints, Tensor, int], None]
 """Takes sequences [m], offsets [m], losses fp32 [m] (on the device) and the number of tokens that were run."""
@@ -60,8 +63,9 @@ class TreePath:
         before = self._model.config._attn_implementation
         self._model.set_attn_implementation(NAME)
         try:
+            forest = Forest(sequences)
             with tree_state() as state:
-                for chunk in Forest(sequences).chunks(budget):
+                for chunk in forest.chunks(_even(forest.size, budget)):
                     state.begin(chunk, device)
                     hidden = _hidden(self._model, chunk.tokens[None], position_ids=chunk.positions[None])[0]
                     if len(chunk.rows):
@@ -174,6 +178,13 @@ class PrefixPath:
                 mask = np.concatenate([np.ones((len(batch), depth), dtype=np.int64), mask], axis=1)
             hidden = _hidden(self._model, tokens, attention_mask=mask, position_ids=depth + _arange(tokens), **options)
             _read_batch(self._head, hidden, sequences, [members[i] for i in batch], depth, sink, tokens.size)
+
+
+def _even(total: int, most: int) -> int:
+    """Length of equally long rows of at most ``most`` tokens, in whole tiles of a matrix product where it can be."""
+    rows = -(-total // most)
+    tiles = -(-total // (rows * _TILE))
+    return min(most, tiles * _TILE)
 
 
 def _branches(sequences: Sequence[EncodedSequence], members: list[int], depth: int) -> list[list[int]]:

@@ -227,7 +227,7 @@ class _Run:
 
     def rows(self) -> list[tuple[float, ...]]:
         """Losses by sequence, whatever they are."""
-        return [tuple(map(float, losses)) for losses in np.split(self._losses, self._starts[1:])]
+        return [tuple(losses.tolist()) for losses in np.split(self._losses, self._starts[1:])]
 
     def results(self) -> list[tuple[float, ...]]:
         """Losses by sequence.
@@ -236,12 +236,13 @@ class _Run:
             NumericsError: naming the first sequence with a loss that is no number.
         """
         rows = self.rows()
-        for sequence, losses in zip(self._sequences, rows, strict=True):
-            place = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
-            if place is not None:
-                raise NumericsError(
-                    f"{sequence.label}: the model gave {losses[place]} at target token {place + 1}",
-                    location=sequence.location,
-                    hint='the weights may be damaged, or the dtype too narrow: try dtype = "float32"',
-                )
+        if not np.isfinite(self._losses).all():
+            number = int(np.searchsorted(self._starts, np.flatnonzero(~np.isfinite(self._losses))[0], side="right")) - 1
+            sequence, losses = self._sequences[number], rows[number]
+            place = next(i for i, loss in enumerate(losses) if not math.isfinite(loss))
+            raise NumericsError(
+                f"{sequence.label}: the model gave {losses[place]} at target token {place + 1}",
+                location=sequence.location,
+                hint='the weights may be damaged, or the dtype too narrow: try dtype = "float32"',
+            )
         return rows

@@ -13,7 +13,7 @@ After every layer the keys and values the next chunk will need are kept. No mode
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -21,12 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_pmpo.scoring.backends.kernels import TreeBlocks, available
-from pytest_pmpo.scoring.plan import Chunk, Range, Segment
+from pytest_pmpo.scoring.backends.kernels import KeyValue, TreeBlocks, available
+from pytest_pmpo.scoring.plan import Chunk, Range
 
 NAME = "pmpo_tree"
-
-KeyValue = tuple[Tensor, Tensor]
 
 
 class UnsupportedAttentionError(Exception):
@@ -59,14 +57,13 @@ class TreeState:
         """
         if self._chunk is None or self._layout is None or query.shape[0] != 1:
             raise UnsupportedAttentionError("attention was called outside of a chunk")
-        if self._chunk.carried:
-            old_key, old_value = self._carried[id(module)]
-            key, value = torch.cat([old_key, key], dim=2), torch.cat([old_value, value], dim=2)
+        own = key, value
+        carried = self._carried[id(module)] if self._chunk.carried else None
         if self._chunk.keep:
-            self._next[id(module)] = (_take(key, self._chunk.keep), _take(value, self._chunk.keep))
-        if self._layout.tiles(query):
-            return self._layout.attend_tiled(query, key, value, options)
-        return self._layout.attend_by_segment(query, key, value, options)
+            self._next[id(module)] = self._layout.kept(own, carried)
+        if self._layout.tiles(query, own):
+            return self._layout.attend_tiled(query, own, carried, options)
+        return self._layout.attend_by_segment(query, own, carried, options)
 
 
 class _Options:
@@ -87,37 +84,50 @@ class _Layout:
         self._masks: dict[tuple[int, int, int | None], Tensor | None] = {}
         self._blocks: TreeBlocks | None = None
 
-    def tiles(self, query: Tensor) -> bool:
-        """Whether the Triton kernel serves these queries."""
+    def tiles(self, query: Tensor, own: KeyValue) -> bool:
+        """Whether the Triton kernel serves these tensors."""
+        head = query.shape[-1]
         half = query.dtype in (torch.float16, torch.bfloat16)
-        return query.is_cuda and half and query.shape[-1] <= 256 and available()
+        plain = all(t.shape[-1] == head and t.stride(-1) == 1 for t in (query, *own))
+        return query.is_cuda and half and plain and head <= 256 and available()
 
-    def attend_tiled(self, query: Tensor, key: Tensor, value: Tensor, options: _Options) -> Tensor:
+    def kept(self, own: KeyValue, carried: KeyValue | None) -> KeyValue:
+        """What the next chunk will need, copied: a view would keep all of this chunk's memory alive."""
+        key, value = (torch.cat(parts, dim=2) for parts in self._parts(own, carried, self._chunk.keep))
+        return key, value
+
+    def _parts(
+        self, own: KeyValue, carried: KeyValue | None, ranges: Sequence[Range]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Keys and values in ranges of memory, range by range."""
+        old, end = self._chunk.carried, self._chunk.carried + own[0].shape[2]
+        found: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for memory, begin, stop in ((carried, 0, old), (own, old, end)):
+            for low, high in ranges:
+                first, last = max(low, begin), min(high, stop)
+                if memory is not None and first < last:
+                    for parts, tensor in zip(found, memory, strict=True):
+                        parts.append(tensor[:, :, first - begin : last - begin])
+        return found
+
+    def attend_tiled(self, query: Tensor, own: KeyValue, carried: KeyValue | None, options: _Options) -> Tensor:
         """All segments and heads in one kernel that reads keys where they lie."""
-        groups = query.shape[1] // key.shape[1]
+        groups = query.shape[1] // own[0].shape[1]
         if self._blocks is None or self._blocks.groups != groups:
-            segments = [(s.start, s.stop, s.context, self._own(s)[0]) for s in self._chunk.segments]
-            self._blocks = TreeBlocks(segments, self._device, groups)
-        q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-        scale = q.shape[-1] ** -0.5 if options.scaling is None else options.scaling
-        return self._blocks.attend(q, k, v, scale=scale, softcap=options.softcap, window=options.window)[None]
+            self._blocks = TreeBlocks(self._chunk.segments, self._chunk.carried, self._device, groups)
+        scale = query.shape[-1] ** -0.5 if options.scaling is None else options.scaling
+        return self._blocks.attend(query, own, carried, scale=scale, softcap=options.softcap, window=options.window)
 
-    def _own(self, segment: Segment) -> Range:
-        return self._chunk.carried + segment.start, self._chunk.carried + segment.stop
-
-    def _key_ranges(self) -> Iterator[tuple[tuple[Range, ...], int, int]]:
-        for segment in self._chunk.segments:
-            yield (*segment.context, self._own(segment)), segment.start, segment.stop
-
-    def attend_by_segment(self, query: Tensor, key: Tensor, value: Tensor, options: _Options) -> Tensor:
+    def attend_by_segment(self, query: Tensor, own: KeyValue, carried: KeyValue | None, options: _Options) -> Tensor:
         """One call per segment: exact in every dtype and on every device."""
-        groups = query.shape[1] // key.shape[1]
-        output = query.new_empty(1, query.shape[2], query.shape[1], value.shape[-1])
-        for ranges, start, stop in self._key_ranges():
-            q = query[:, :, start:stop]
-            k, v = _repeat(_take(key, ranges), groups), _repeat(_take(value, ranges), groups)
+        groups = query.shape[1] // own[0].shape[1]
+        output = query.new_empty(1, query.shape[2], query.shape[1], own[1].shape[-1])
+        for segment in self._chunk.segments:
+            start, stop = segment.start, segment.stop
+            ranges = (*segment.context, (self._chunk.carried + start, self._chunk.carried + stop))
+            k, v = (_repeat(_joined(parts), groups) for parts in self._parts(own, carried, ranges))
             mask = self._mask(stop - start, k.shape[2], options.window)
-            out = _attention(q, k, v, mask, options)
+            out = _attention(query[:, :, start:stop], k, v, mask, options)
             output[:, start:stop] = out.transpose(1, 2)
         return output
 
@@ -151,9 +161,8 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, options: _O
     return torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype) @ v
 
 
-def _take(memory: Tensor, ranges: tuple[Range, ...]) -> Tensor:
-    """Tokens of [1, heads, tokens, d] in the ranges; a view where there is but one."""
-    parts = [memory[:, :, low:high] for low, high in ranges]
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Parts [1, heads, tokens, d] in one; a view where there is but one."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
