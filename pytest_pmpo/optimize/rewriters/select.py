@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_pmpo.errors import ConfigError
 from pytest_pmpo.optimize.rewriters.base import Rewriter
-from pytest_pmpo.optimize.rewriters.language import LanguageRewriter
+from pytest_pmpo.optimize.rewriters.language import MOVES, LanguageRewriter
 from pytest_pmpo.optimize.rewriters.local import LocalWriter
 from pytest_pmpo.optimize.rewriters.openai_server import KEY_VARIABLE, OpenAIWriter
 from pytest_pmpo.optimize.rewriters.recorded import RecordedWriter, Recording
@@ -57,7 +57,7 @@ def _language(spec: str, scorer: Scorer, root: Path, environ: Mapping[str, str])
         writer = LocalWriter(lambda: scorer.backend, scorer.fingerprint)
         if spec == "local-large":
             return LanguageRewriter(writer)
-        return LanguageRewriter(writer, "rewrite_small", "instructions", tags_required=False)
+        return LanguageRewriter(writer, "rewrite_small", "instructions", tags_required=False, moves=MOVES)
     if kind == "openai" and rest:
         model, at, url = rest.partition("@http")
         key = environ.get(KEY_VARIABLE)
