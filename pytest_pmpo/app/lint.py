@@ -16,10 +16,13 @@ def lint_files(checker: Checker, paths: Iterable[str], options: LintOptions) -> 
     """What the rules find in each file, and what keeps a file from being read; in the order of ``paths``.
 
     Without a base in this clone the rules about changes are left out, and a note says so.
-
-    Raises:
-        ConfigError: ``options`` name a rule that does not exist.
     """
+    for finding in _found(checker, paths, options):
+        if finding.rule not in options.ignore:
+            yield finding
+
+
+def _found(checker: Checker, paths: Iterable[str], options: LintOptions) -> Iterator[Finding]:
     reference: Reference
     try:
         reference = checker.reference

@@ -156,11 +156,13 @@ def test_lint_goes_on_without_a_base(repo: Repo, pmpo):
     done = pmpo("lint", "--base", "nowhere")
     assert done.code == 0
     assert "note: not compared with the base: there is no commit 'nowhere'" in done.out
+    assert "not compared" not in pmpo("lint", "--base", "nowhere", "--ignore", "base").out
 
 
 def test_lint_lists_its_rules(pmpo):
     """For ``--ignore``."""
-    assert "duplicate-fixture" in pmpo("lint", "--rules").out
+    listed = pmpo("lint", "--rules").out
+    assert all(rule in listed for rule in ("duplicate-fixture", "unreadable", "base"))
 
 
 def test_rank_orders_variants_by_their_loss_on_the_same_fixtures(repo: Repo, pmpo):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import PurePosixPath
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pytest_pmpo.app import lint as app_lint
 from pytest_pmpo.errors import ConfigError, Location
 from pytest_pmpo.prompts.fixtures import Row, parse_rows
 from pytest_pmpo.prompts.formats.base import ParseContext
@@ -177,12 +179,16 @@ def test_rules_can_be_left_out_and_must_exist() -> None:
     bad = suite("<|im_end|>{{ ticket }}")
     assert lint(bad, options=LintOptions(ignore=frozenset({"special-mark"}))) == ()
     with pytest.raises(ConfigError, match="there is no lint rule 'nope'"):
-        lint(bad, options=LintOptions(ignore=frozenset({"nope"})))
+        LintOptions(ignore=frozenset({"nope"}))
+    with pytest.raises(ConfigError) as caught:
+        LintOptions(ignore=frozenset({"special-marks"}))
+    assert caught.value.hint == "did you mean 'special-mark'?"
 
 
-def test_every_rule_that_can_be_found_is_documented() -> None:
-    source = inspect.getsource(fixture_rules) + inspect.getsource(template_rules)
+def test_every_rule_that_can_be_found_is_documented_and_no_other() -> None:
+    source = "".join(map(inspect.getsource, (fixture_rules, template_rules, app_lint)))
     assert [rule for rule in RULES if f'"{rule}"' not in source] == []
+    assert set(re.findall(r'Finding\(\s*"([a-z-]+)"', source)) <= RULES.keys()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from pytest_pmpo.errors import ConfigError
 from pytest_pmpo.prompts.lint import fixtures, templates
@@ -29,6 +30,8 @@ RULES: Mapping[str, str] = {
     "secret": "a credential in the file or in a fixture",
     "token-budget": "a prompt longer than its budget",
     "not-scorable": "what the file says and loss cannot score",
+    "unreadable": "a file that cannot be read as a prompt with fixtures",
+    "base": "there is no base in this clone, so changes are not looked at",
 }
 """Every rule's id, and what it finds."""
 
@@ -43,11 +46,21 @@ class LintOptions:
         max_tokens: token budget of a prompt with its longest fixture; None for no budget.
         count_tokens: the model's own count of a text's tokens; None estimates by bytes, and says "about".
         ignore: ids of rules to leave out.
+
+    Raises:
+        ConfigError: ``ignore`` names a rule that does not exist.
     """
 
     max_tokens: int | None = None
     count_tokens: Callable[[str], int] | None = None
     ignore: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        unknown = sorted(self.ignore - RULES.keys())
+        if unknown:
+            close = get_close_matches(unknown[0], RULES, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"rules: {', '.join(RULES)}"
+            raise ConfigError(f"there is no lint rule {unknown[0]!r}", hint=hint)
 
 
 def lint(
@@ -59,14 +72,8 @@ def lint(
         suite: the version to look at, with its fixtures.
         base: the version to compare with, where there is one.
         options: budget and rules to leave out.
-
-    Raises:
-        ConfigError: ``options.ignore`` names a rule that does not exist.
     """
     options = options or LintOptions()
-    unknown = sorted(options.ignore - RULES.keys())
-    if unknown:
-        raise ConfigError(f"there is no lint rule {unknown[0]!r}", hint=f"rules: {', '.join(RULES)}")
     found = [finding for finding in _all(suite, base, options) if finding.rule not in options.ignore]
     return tuple(sorted(dict.fromkeys(found), key=_key))
 
