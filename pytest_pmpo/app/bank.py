@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from pytest_pmpo.app.banks import bank_metric, find_bank
 from pytest_pmpo.app.check import Checker
+from pytest_pmpo.app.confirm import MAX_NEW_TOKENS, local_writer, token_limit
+from pytest_pmpo.app.grading import grader_for, require_same_grader
 from pytest_pmpo.app.models import Engine
 from pytest_pmpo.app.project import Task
-from pytest_pmpo.errors import BankError, Location
+from pytest_pmpo.errors import BankError, Location, PmpoError
 from pytest_pmpo.prompts.model import Note, Prompt
 from pytest_pmpo.prompts.source import GitTree, NoBase, WorkingTree, find_base
 from pytest_pmpo.responses.bank import bank_names, replace_all
 from pytest_pmpo.responses.build import BuildReport, Demand, Writer, demands, fill
 from pytest_pmpo.responses.graders.base import Grader
-from pytest_pmpo.responses.graders.select import default_grader, make_grader
 from pytest_pmpo.responses.inventory import describe, take
 from pytest_pmpo.responses.records import Bank
-from pytest_pmpo.responses.regrade import grade_bank
+from pytest_pmpo.responses.regrade import disagreements, grade_bank, without_grades
 from pytest_pmpo.responses.topup import TopUp, demands_from, plan
 from pytest_pmpo.responses.variants import DEFAULT_VARIANTS, VARIANTS, proposals
-from pytest_pmpo.scoring.backends.base import Generator, SamplingSettings
+from pytest_pmpo.responses.weigh import usable_responses
+from pytest_pmpo.scoring.backends.base import SamplingSettings
+from pytest_pmpo.scoring.backends.chat_server import ChatServer, parse_server
 
 Progress = Callable[[int, int], None]
 
@@ -33,17 +37,21 @@ class Drawing:
     """How to draw and grade.
 
     Attributes:
-        grader: name, or None for the one the labels suggest.
-        grader_options: what that grader takes.
-        max_new_tokens: of one response.
+        grader: name, or ``module:function``; None for the configuration's, the bank's own, or the labels'.
+        max_new_tokens: of one response; None for the limit of the responses the bank holds, else the usual one.
         max_tokens: of all together; None for no limit.
+        server: ``openai:MODEL@URL`` to draw from; None for the gate's own model.
     """
 
     grader: str | None = None
-    grader_options: Mapping[str, Any] | None = None
-    max_new_tokens: int = 256
+    max_new_tokens: int | None = None
     max_tokens: int | None = None
     seed: int = 0
+    server: str | None = None
+
+    def settings(self, usual: int = MAX_NEW_TOKENS) -> SamplingSettings:
+        """How the model samples."""
+        return SamplingSettings(max_new_tokens=self.max_new_tokens or usual, seed=self.seed)
 
 
 class BankKeeper:
@@ -57,17 +65,31 @@ class BankKeeper:
     def __init__(self, checker: Checker, task: Task) -> None:
         self.checker, self._task = checker, task
         self._source = WorkingTree(checker.project.root)
-        found = find_bank(self._source, task.path)
-        self.bank = Bank(bank_names(task.path)[-1]) if found is None else found
+        self.exists = True
+        self.bank = self._read()
 
     @property
     def file(self) -> Path:
         """Where the bank lies."""
         return self.checker.project.root / self.bank.path
 
-    def show(self) -> str:
-        """What the bank holds, as lines of text."""
-        return describe(take(self.bank, self._task.suite.fixtures))
+    def show(self) -> list[str]:
+        """What the bank holds, as lines of text, with what of it cannot be used."""
+        if not self.exists:
+            return [f"{self._task.path} has no bank yet: pmpo bank build {self._task.path}"]
+        return describe(take(self.bank, self._task.suite.fixtures)).split("\n")
+
+    def notes(self) -> tuple[Note, ...]:
+        """What of the bank is set aside, and what makes its weights nominal, under the task's model.
+
+        Without that model here, what can be said without it.
+        """
+        prompts = {digest: proposal.prompt for digest, proposal in self.bank.proposals.items()}
+        try:
+            model = self._engine().model.fingerprint
+        except PmpoError as error:
+            return (*self.bank.notes, Note(f"the rest is not known without the model: {error.message}"))
+        return usable_responses(self.bank, self._task.suite.fixtures, prompts, model)[1]
 
     def build(
         self, names: Sequence[str], per_fixture: int, drawing: Drawing, progress: Progress | None = None
@@ -79,14 +101,16 @@ class BankKeeper:
 
         Raises:
             BankError: an unknown variant, or a model that cannot write.
-            PmpoError: whatever rendering, generating or grading raises.
+            PmpoError: whatever rendering, generating or grading raises; what was drawn is kept.
         """
         previous = {name: self._earlier(name) for name in names if name not in VARIANTS}
         prompt = self._task.suite.prompt
         drawn_from = proposals(prompt, tuple(names) or DEFAULT_VARIANTS, previous)
         engine = self._engine()
-        wanted = demands(self.bank, self._task.suite.fixtures, drawn_from, per_fixture, engine.model.fingerprint)
-        return self._fill(engine, wanted, drawing, progress)
+        server = None if drawing.server is None else parse_server(drawing.server, os.environ)
+        model = engine.model.fingerprint if server is None else server.name
+        wanted = demands(self.bank, self._task.suite.fixtures, drawn_from, per_fixture, model)
+        return self._fill(engine, wanted, drawing, drawing.settings(), progress, server)
 
     def top_up(
         self, budget: int | None, drawing: Drawing, progress: Progress | None = None
@@ -95,54 +119,84 @@ class BankKeeper:
 
         Raises:
             BankError: there is no bank to top up.
+            PmpoError: see ``build``.
         """
         engine = self._engine()
-        metric = bank_metric(self._source, self._task, engine, None).metric
-        if metric is None:
+        found = bank_metric(self._source, self._task, engine, None)
+        if found.metric is None:
+            why = f": {found.notes[-1].message}" if found.notes else ""
             raise BankError(
-                "there is no bank that holds responses to every fixture",
+                f"there is no bank that holds responses to every fixture{why}",
                 location=Location(self._task.path),
                 hint=f"pmpo bank build {self._task.path}",
             )
         prompt, fixtures = self._task.suite.prompt, self._task.suite.fixtures
-        [head] = engine.scorer.score([prompt], fixtures, metric)
+        [head] = engine.scorer.score([prompt], fixtures, found.metric)
         needed = plan(head, budget=budget)
         if not needed.responses:
             return needed, None
         wanted = demands_from(needed, self.bank, fixtures, prompt, engine.model.fingerprint)
-        return needed, self._fill(engine, wanted, drawing, progress)
+        settings = drawing.settings(token_limit(found.metric, fixtures, head))
+        return needed, self._fill(engine, wanted, drawing, settings, progress)
 
-    def grade(self, drawing: Drawing) -> tuple[int, tuple[Note, ...]]:
-        """Grade what has no grade, or one of another grader; gives how many, and what there is to say."""
-        done = grade_bank(self.bank, self._task.suite.fixtures, self._grader(drawing))
-        if done.graded:
-            replace_all(self.file, [*done.bank.proposals.values(), *done.bank.responses])
-        return done.graded, done.notes
+    def grade(self, drawing: Drawing, *, anew: bool = False) -> tuple[int, tuple[Note, ...]]:
+        """Grade what has no grade, or one of another grader or for another label.
+
+        Args:
+            anew: grade everything again that a grader graded; grades people gave stay.
+
+        Returns:
+            How many got a grade, and what there is to say: kept grades the grader would not give again among it.
+
+        Raises:
+            PmpoError: the grader failed several times; what it graded before is kept.
+        """
+        fixtures = self._task.suite.fixtures
+        with self._grader(drawing) as grader:
+            done = grade_bank(without_grades(self.bank) if anew else self.bank, fixtures, grader)
+            if done.graded:
+                replace_all(self.file, [*done.bank.proposals.values(), *done.bank.responses])
+            if done.failure is not None:
+                raise done.failure
+            asks = grader.identity.startswith("judge(")  # each question costs
+            others = () if anew or asks else disagreements(self.bank, fixtures, grader)
+        return done.graded, (*done.notes, *others)
+
+    def reread(self) -> BankKeeper:
+        """A keeper of the same bank as it is now."""
+        return BankKeeper(self.checker, self._task)
+
+    def _read(self) -> Bank:
+        found = find_bank(self._source, self._task.path)
+        self.exists = found is not None
+        return Bank(bank_names(self._task.path)[-1]) if found is None else found
 
     def _engine(self) -> Engine:
         return self.checker.models.engine(self._task.model, self._task.settings)
 
-    def _fill(
-        self, engine: Engine, wanted: Sequence[Demand], drawing: Drawing, progress: Progress | None
-    ) -> BuildReport:
-        backend = engine.scorer.backend
-        if not hasattr(backend, "generate"):
-            raise BankError(f"this model cannot write: {backend.description}")
-        writer = Writer(
-            cast(Generator, backend),
-            backend.tokenizer,
-            backend.context_length,
-            engine.model.fingerprint,
-            self._grader(drawing),
-            SamplingSettings(max_new_tokens=drawing.max_new_tokens, seed=drawing.seed),
-            drawing.max_tokens,
-        )
-        return fill(self.file, self.bank, wanted, writer, progress=progress)
+    @contextmanager
+    def _grader(self, drawing: Drawing) -> Iterator[Grader]:
+        with grader_for(
+            self.checker.project, self._task, self.bank, self.checker.base_for_trust, drawing.grader
+        ) as grader:
+            yield grader
 
-    def _grader(self, drawing: Drawing) -> Grader:
-        if drawing.grader is None:
-            return default_grader(self._task.suite.fixtures)
-        return make_grader(drawing.grader, drawing.grader_options or {}, root=self.checker.project.root)
+    def _fill(
+        self,
+        engine: Engine,
+        wanted: Sequence[Demand],
+        drawing: Drawing,
+        settings: SamplingSettings,
+        progress: Progress | None,
+        server: ChatServer | None = None,
+    ) -> BuildReport:
+        with self._grader(drawing) as grader:
+            require_same_grader(self.bank, self._task, grader)
+            if server is None:
+                writer = local_writer(engine, grader, settings, drawing.max_tokens)
+            else:
+                writer = _server_writer(engine, server, grader, settings, drawing.max_tokens)
+            return fill(self.file, self.bank, wanted, writer, progress=progress)
 
     def _earlier(self, ref: str) -> Prompt:
         """The prompt as a git ref has it.
@@ -158,3 +212,11 @@ class BankKeeper:
             if suite.prompt.variant == prompt.variant:
                 return suite.prompt
         raise BankError(f"{ref} has no such prompt in {self._task.path}", location=Location(self._task.path))
+
+
+def _server_writer(
+    engine: Engine, server: ChatServer, grader: Grader, settings: SamplingSettings, max_tokens: int | None
+) -> Writer:
+    """Draws from a server; what the gate's model cannot read afterwards is not kept."""
+    backend = engine.scorer.backend
+    return Writer(server, backend.tokenizer, backend.context_length, server.name, grader, settings, max_tokens)

@@ -92,7 +92,7 @@ class Checker:
     @cached_property
     def models(self) -> Models:
         """The models of this run."""
-        trusted = trusted_models(self.project, self._base_for_trust)
+        trusted = trusted_models(self.project, self.base_for_trust)
         return Models(self.project.config, trusted, self._notify, self._progress, self._limits)
 
     @cached_property
@@ -173,7 +173,7 @@ class Checker:
 
         if self._notify is not None:
             self._notify(f"{task.label}: drawing and grading what the bank lacks")
-        grader = partial(grader_for, self.project, task, find_base=self._base_for_trust)
+        grader = partial(grader_for, self.project, task, find_base=self.base_for_trust)
         return self._confirmer.top_up(task, engine, Scored(bank, head, base), prompt, grader)
 
     def score(self, task: Task) -> PromptScore:
@@ -266,7 +266,7 @@ class Checker:
             baseline.load(self.project.config.folder / file, fingerprints)
             self._fitting.add(task.model_name)
 
-    def _base_for_trust(self) -> Base | None:
+    def base_for_trust(self) -> Base | None:
         """The base commit whatever the head's configuration says of it."""
         base = find_base(self.project.root, self.project.config.given.get("base"), self._environ)
         return base if isinstance(base, Base) else None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from pytest_pmpo.app.banks import BankMetric, find_bank, metric_of, uncovered
+from pytest_pmpo.app.grading import require_same_grader
 from pytest_pmpo.app.locks import exclusive
 from pytest_pmpo.app.models import Engine
 from pytest_pmpo.app.project import Task
@@ -96,6 +97,7 @@ class Confirmer:
             keeper = _Keeper(self.root / path)
             limit = token_limit(now.bank.metric, task.suite.fixtures, now.head)
             with grader(now.bank.bank) as opened:
+                require_same_grader(now.bank.bank, task, opened)
                 writer = local_writer(engine, opened, SamplingSettings(max_new_tokens=limit))
                 try:
                     report = fill(self.root / path, now.bank.bank, wanted, writer, keep=keeper)

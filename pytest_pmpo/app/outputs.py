@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_pmpo.app.check import Checker
@@ -18,7 +19,9 @@ from pytest_pmpo.report.text import plain
 
 def make_report(checker: Checker, results: Results) -> Report:
     """Everything the reporters are given."""
-    return results.report(run_info(checker))
+    from pytest_pmpo.app.validity import cited
+
+    return results.report(replace(run_info(checker), validity=cited(checker, results.results)))
 
 
 def run_info(checker: Checker) -> RunInfo:

@@ -48,9 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _lines(ranking: Ranking) -> Iterator[str]:
     metric = ranking.metric
-    what = f"{metric.name} in {metric.unit}, {metric.direction} is better"
+    proxy = " (a proxy for accuracy)" if metric.proxy else ""
+    what = f"{metric.name} in {metric.unit}, {metric.direction} is better{proxy}"
     yield f"{ranking.fixtures} fixtures under {ranking.model}: {what}"
-    room = max(len(plain(place.label)) for place in ranking.places)
+    room = max((len(plain(place.label)) for place in ranking.places), default=0)
     sign = 1 if metric.direction == "lower" else -1
     for i, place in enumerate(ranking.places, 1):
         line = f"  {i:>2}  {plain(place.label):<{room}}  {number(place.mean):>8}"
@@ -59,3 +60,8 @@ def _lines(ranking: Ranking) -> Iterator[str]:
             line += f"  {change(sign * place.behind.delta)} ({change(ends[0])} to {change(ends[1])})"
             line += "" if place.behind.lower_bound > 0 else "  not proven"
         yield line
+    for one in ranking.uncovered:
+        yield f"   –  {plain(one.label)}: the bank covers only {one.share:.0%} of what it would answer"
+        yield f"      {plain(one.advice)}"
+    for note in ranking.notes:
+        yield f"  note: {plain(f'{note.location}: {note.message}' if note.location else note.message)}"

@@ -218,6 +218,8 @@ def properties(result: Result) -> list[tuple[str, object]]:
     if verdict.comparison is not None:
         c = verdict.comparison
         rows += [("pmpo_base", c.base_mean), ("pmpo_delta", c.delta), ("pmpo_low", c.low), ("pmpo_high", c.high)]
+    if verdict.form is not None:
+        rows += [("pmpo_form", verdict.form.form), ("pmpo_without_form", verdict.form.rest)]
     rows += [(f"pmpo_fixture[{id_}]", fixture.value) for id_, fixture in result.stored.fixtures.items()]
     return rows
 

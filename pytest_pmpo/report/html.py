@@ -18,6 +18,7 @@ from pytest_pmpo.report.redline import Piece, redline
 from pytest_pmpo.report.text import (
     change,
     facts,
+    form_words,
     headline,
     interval,
     number,
@@ -102,6 +103,8 @@ class Section:
     words: str
     reason: str
     advice: tuple[str, ...]
+    spent: str
+    form: str
     unit: str
     base: str
     head: str
@@ -163,6 +166,8 @@ def _section(index: int, entry: Entry) -> Section:
         words=size_words(v),
         reason=plain(v.reason),
         advice=tuple(plain(line) for line in v.advice),
+        spent=plain(entry.spent),
+        form=form_words(v),
         unit=plain(v.metric.unit),
         base=number(c.base_mean) if c is not None else "",
         head=number(v.head_mean),

@@ -156,7 +156,9 @@ def _trouble(trouble: Trouble) -> str:
 
 def _details(entry: Entry) -> str:
     v = entry.verdict
-    parts = [fenced("\n".join(terminal.failure(v, width=_WIDTH)))]
+    parts = [
+        fenced("\n".join([*terminal.failure(v, width=_WIDTH), *(["", plain(entry.spent)] if entry.spent else [])]))
+    ]
     diff = _diff(entry)
     if diff:
         parts.append(fenced(diff, "diff"))

@@ -14,6 +14,7 @@ from pytest_pmpo.report.records import Entry, Report
 from pytest_pmpo.report.text import (
     change,
     count,
+    form_words,
     headline,
     interval,
     mean_words,
@@ -57,6 +58,8 @@ def failure(verdict: Verdict, *, width: int = 80) -> list[str]:
     lines = [_cut(title, width), *_wrapped(f"{verdict.reason}.", width)]
     if verdict.comparison is not None:
         lines += ["", *_table(verdict, verdict.comparison, width)]
+    if form := form_words(verdict):
+        lines += _wrapped(form, width, "  ", "  ")
     advice = [line for entry in verdict.advice for line in _wrapped(entry, width, "  - ", "    ")]
     if advice:
         lines += ["", "What to do", *advice]
@@ -74,11 +77,15 @@ def summary(report: Report, verbosity: int = 0, *, width: int = 80) -> list[str]
     if verbosity < 0:
         return lines
     shown = [e for e in report.ranked() if verbosity > 0 or e.verdict.status not in ("unchanged", "passed")]
-    rows = [("error", "", f"{plain(t.prompt)}: {plain(t.message)}") for t in report.troubles]
-    rows += [(e.verdict.status, _size(e.verdict), _name(e, report)) for e in shown]
+    rows = [("error", "", f"{plain(t.prompt)}: {plain(t.message)}", "") for t in report.troubles]
+    rows += [(e.verdict.status, _size(e.verdict), _name(e, report), _beside(e)) for e in shown]
     listed = rows if verbosity > 0 else rows[:_LISTED]
-    room = max((_cells(size) for _, size, _ in listed), default=0)
-    lines += [_cut(f"  {status:<13}{_fitted(size, room + 1)} {name}", width) for status, size, name in listed]
+    room = max((_cells(size) for _, size, _, _ in listed), default=0)
+    for status, size, name, beside in listed:
+        lines.append(_cut(f"  {status:<13}{_fitted(size, room + 1)} {name}", width))
+        lines += _wrapped(beside, width, " " * 15, " " * 15) if beside else []
+    for entry in report.entries:
+        lines += _wrapped(f"{entry.verdict.prompt}: {entry.spent}", width, "  ", "    ") if entry.spent else []
     if len(listed) < len(rows):
         lines.append(f"  … {len(rows) - len(listed)} more; -v shows all")
     return [*lines, *_closing(report, width)]
@@ -94,6 +101,11 @@ def _name(entry: Entry, report: Report) -> str:
     return plain(entry.verdict.prompt) if alone else f"{plain(entry.verdict.prompt)} [{plain(entry.verdict.model)}]"
 
 
+def _beside(entry: Entry) -> str:
+    """What belongs under a verdict that passed; a failure has its own table."""
+    return "" if entry.verdict.failed else form_words(entry.verdict)
+
+
 def _closing(report: Report, width: int) -> list[str]:
     """What it cost; and, once per session, that a number that was compared only stands in for accuracy."""
     info = report.info
@@ -101,8 +113,9 @@ def _closing(report: Report, width: int) -> list[str]:
     lines = [f"  {work}"] if info.tokens or info.cached_tokens else []
     metrics = {e.verdict.metric.name for e in report.entries if e.verdict.comparison and e.verdict.metric.proxy}
     if metrics:
-        known = f": {info.validity}" if info.validity else ""
-        lines += _wrapped(f"{', '.join(sorted(metrics))} is a proxy for accuracy{known}", width, "  ", "  ")
+        lines += _wrapped(f"{', '.join(sorted(metrics))} is a proxy for accuracy", width, "  ", "  ")
+    if info.validity:
+        lines += _wrapped(f"measured here: {info.validity}", width, "  ", "  ")
     return lines
 
 

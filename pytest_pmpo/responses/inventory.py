@@ -49,7 +49,8 @@ def take(bank: Bank, fixtures: Sequence[Fixture]) -> Inventory:
         by_proposal.setdefault(row.proposal, []).append(row)
         if row.grade is not None:
             grades.setdefault(row.fixture, set()).add(row.grade)
-    groups = [_group(_name(bank, digest), rows) for digest, rows in by_proposal.items() if rows]
+    names = _names(bank)
+    groups = [_group(names.get(digest) or _unknown(digest), rows) for digest, rows in by_proposal.items() if rows]
     dates = sorted(row.date for row in bank.responses if row.date is not None)
     return Inventory(
         bank.path,
@@ -83,10 +84,17 @@ def describe(inventory: Inventory) -> str:
     return "\n".join(lines)
 
 
-def _name(bank: Bank, digest: str | None) -> str:
-    if digest is None:
-        return "written, under no prompt"
-    return bank.proposals[digest].name if digest in bank.proposals else f"unknown prompt {digest[:8]}"
+def _names(bank: Bank) -> dict[str | None, str]:
+    """What proposals are called; those of one name (heads of several top-ups) are told apart by their digest."""
+    names = [proposal.name for proposal in bank.proposals.values()]
+    return {
+        digest: proposal.name if names.count(proposal.name) == 1 else f"{proposal.name} {digest[:8]}"
+        for digest, proposal in bank.proposals.items()
+    }
+
+
+def _unknown(digest: str | None) -> str:
+    return "written, under no prompt" if digest is None else f"unknown prompt {digest[:8]}"
 
 
 def _group(name: str, rows: Sequence[Response]) -> Group:

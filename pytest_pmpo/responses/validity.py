@@ -19,13 +19,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from pytest_pmpo.prompts.model import Fixture
+from pytest_pmpo.responses.figures import Figures
 from pytest_pmpo.responses.records import Bank
-from pytest_pmpo.responses.weigh import WeighedBank, weigh
+from pytest_pmpo.responses.weigh import WeighedBank, usable_responses, weigh
+from pytest_pmpo.scoring.metrics.base import Metric, Scores
 from pytest_pmpo.scoring.metrics.importance import mixture, self_normalised
 from pytest_pmpo.scoring.metrics.response_bank import MIN_COVERAGE, WEIGHT_LIMIT
-from pytest_pmpo.scoring.scorer import Scorer
 
 ALPHA = 0.05
 
@@ -63,33 +65,43 @@ class Validity:
 
     Attributes:
         pairs: all outcomes, those of one pair in both directions.
-        error: root mean square difference of estimated and sampled accuracy over the left-out heads.
+        error: root mean square difference of estimated and sampled accuracy over the left-out heads; None for a metric
+            that estimates none.
         bias: mean of the same difference.
     """
 
     pairs: tuple[PairOutcome, ...]
-    error: float
-    bias: float
+    error: float | None
+    bias: float | None
 
     @property
     def differing(self) -> tuple[PairOutcome, ...]:
         """Pairs whose sampled accuracy differs."""
         return tuple(pair for pair in self.pairs if pair.differs)
 
-    def sentence(self) -> str:
-        """The figure a report carries."""
+    @property
+    def figures(self) -> Figures:
+        """The outcomes, counted."""
         differ = self.differing
         decided = [pair for pair in differ if pair.decided]
-        alarms = sum(pair.decided for pair in self.pairs if not pair.differs)
-        return (
-            f"left-out prompts: {sum(p.right for p in differ)} of {len(differ)} differences point the right way, "
-            f"{len(decided)} decided, {sum(not p.right for p in decided)} of them wrongly; "
-            f"{alarms} of {len(self.pairs) - len(differ)} equal pairs called different; "
-            f"accuracy off by {self.error:.3f} (root mean square)"
+        return Figures(
+            len(differ),
+            sum(pair.right for pair in differ),
+            len(decided),
+            sum(not pair.right for pair in decided),
+            len(self.pairs) - len(differ),
+            sum(pair.decided for pair in self.pairs if not pair.differs),
         )
 
+    def sentence(self) -> str:
+        """The figure a report carries."""
+        if self.error is None:
+            return self.figures.sentence()
+        off = f"accuracy off by {self.error:.3f} (root mean square)"
+        return f"left-out prompts: {self.figures.sentence()}; {off}"
 
-def measure(bank: Bank, fixtures: Sequence[Fixture], scorer: Scorer, *, model: str) -> Validity | None:
+
+def measure(bank: Bank, fixtures: Sequence[Fixture], scorer: Scores, *, model: str) -> Validity | None:
     """The validity of a bank under a model: what ``pmpo doctor --validity`` shows.
 
     Returns:
@@ -99,6 +111,44 @@ def measure(bank: Bank, fixtures: Sequence[Fixture], scorer: Scorer, *, model: s
         BankError, PmpoError: as ``weigh``.
     """
     return leave_one_out(drawn(weigh(bank, fixtures, scorer, model=model, spot_checks=None)))
+
+
+def measure_proxy(
+    bank: Bank, fixtures: Sequence[Fixture], scorer: Scores, metric: Metric, *, model: str
+) -> Validity | None:
+    """How often the sign and the paired test of another metric agree with the samples, over pairs of proposals.
+
+    Nothing has to be left out: the metric does not see the responses. Each pair counts once.
+
+    Returns:
+        None where the bank was drawn from fewer than two prompts.
+
+    Raises:
+        PmpoError: whatever scoring raises.
+    """
+    prompts = {digest: proposal.prompt for digest, proposal in bank.proposals.items()}
+    usable, _ = usable_responses(bank, fixtures, prompts, model)
+    measured = [fixture for fixture in fixtures if fixture.id in usable]
+    used = [digest for digest in prompts if any(r.proposal == digest for rows in usable.values() for r in rows)]
+    if len(used) < 2:
+        return None
+    scores = dict(zip(used, scorer.score([prompts[digest] for digest in used], measured, metric), strict=True))
+    sign = -1 if metric.info.direction == "lower" else 1
+    outcomes = []
+    for base, head in combinations(used, 2):
+        sampled, moved = [], []
+        for i, fixture in enumerate(measured):
+            truth = [
+                [r.grade for r in usable[fixture.id] if r.proposal == name and r.grade is not None]
+                for name in (base, head)
+            ]
+            if all(truth):
+                sampled.append(_mean(truth[1]) - _mean(truth[0]))
+                moved.append(sign * (scores[head].fixtures[i].value - scores[base].fixtures[i].value))
+        if len(sampled) > 1:
+            differs, decided = p_value(sampled) < ALPHA, p_value(moved) < ALPHA
+            outcomes.append(PairOutcome(base, head, _mean(sampled), _mean(moved), differs, decided, 1.0))
+    return Validity(tuple(outcomes), None, None) if outcomes else None
 
 
 def drawn(bank: WeighedBank) -> dict[str, tuple[Drawn, ...]]:
