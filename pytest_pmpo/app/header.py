@@ -7,14 +7,22 @@ from datetime import datetime, timedelta
 
 from pytest_pmpo.app.check import Checker
 from pytest_pmpo.app.models import where_to_run
+from pytest_pmpo.app.overlooked import overlooked
 from pytest_pmpo.errors import PmpoError
 from pytest_pmpo.prompts.source import NoBase
+from pytest_pmpo.report.text import visible_characters
 from pytest_pmpo.scoring.models import parse_spec
 
 
 def header_lines(checker: Checker, *, now: datetime | None = None) -> list[str]:
-    """One line on models and device, one on the base."""
-    return [f"pmpo: {_models(checker)}", f"pmpo: {base_line(checker, now=now)}"]
+    """One line on models and device, one on the base; one on files that look like prompts and are not taken for any.
+
+    Raises:
+        ConfigError: see ``Project.discovered``.
+    """
+    lines = [f"pmpo: {_models(checker)}", f"pmpo: {base_line(checker, now=now)}"]
+    missed = overlooked(checker.project)
+    return lines if missed is None else [*lines, f"pmpo: {visible_characters(missed)}"]
 
 
 def base_line(checker: Checker, *, now: datetime | None = None) -> str:

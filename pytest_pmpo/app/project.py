@@ -16,7 +16,7 @@ from pytest_pmpo import config
 from pytest_pmpo.app.extensions import Extensions
 from pytest_pmpo.config import Config, Settings
 from pytest_pmpo.errors import ModelError, PmpoError
-from pytest_pmpo.prompts.discovery import discover
+from pytest_pmpo.prompts.discovery import Survey, survey
 from pytest_pmpo.prompts.formats.base import Format
 from pytest_pmpo.prompts.load import load, load_prompts
 from pytest_pmpo.prompts.model import PromptSuite
@@ -110,13 +110,18 @@ class Project:
         Raises:
             ConfigError: a configured pattern matches nothing, or leaves the repository.
         """
-        return self._discovered
+        return self.survey.prompts
 
     @cached_property
-    def _discovered(self) -> tuple[str, ...]:
+    def survey(self) -> Survey:
+        """The prompt files the settings name, and what lies among them.
+
+        Raises:
+            ConfigError: see ``discovered``.
+        """
         patterns = self.config.patterns(self.root)
         unset = self.config.origin("prompts") == "default" and not any((self.root / p).exists() for p in patterns)
-        return () if unset else discover(self.root, patterns, self._formats)
+        return Survey((), (), frozenset()) if unset else survey(self.root, patterns, self._formats)
 
     @cached_property
     def _tree(self) -> Source:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pytest_pmpo.errors import ConfigError, FormatError, Location, SourceError
 from pytest_pmpo.prompts.formats.base import Format
+from pytest_pmpo.prompts.formats.text import is_document
 from pytest_pmpo.prompts.globs import fixed_folder, has_magic, matcher
 from pytest_pmpo.prompts.ignore import Ignore
 from pytest_pmpo.prompts.source.files import check_inside
@@ -23,8 +25,28 @@ _SKIPPED_FOLDERS = frozenset(
 _BESIDE_PROMPTS = re.compile(r".+\.fixtures\.(yaml|yml|jsonl|json|csv)\Z|.+\.responses\.jsonl\Z")
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a discovery came upon, sorted, as POSIX paths relative to the root.
+
+    Attributes:
+        prompts: the prompt files.
+        passed_over: files that were looked at, are no prompts, and belong to none by their name.
+        matched: those of ``passed_over`` that a glob of the settings matches, so that somebody may have meant them.
+    """
+
+    prompts: tuple[str, ...]
+    passed_over: tuple[str, ...]
+    matched: frozenset[str]
+
+
 def discover(root: Path, patterns: Sequence[str], formats: Sequence[Format]) -> tuple[str, ...]:
-    """The prompt files ``patterns`` name, sorted, each once, as POSIX paths relative to ``root``.
+    """The prompt files ``patterns`` name, sorted, each once; see ``survey``."""
+    return survey(root, patterns, formats).prompts
+
+
+def survey(root: Path, patterns: Sequence[str], formats: Sequence[Format]) -> Survey:
+    """The prompt files ``patterns`` name, each once, and what lies among them.
 
     Args:
         root: the repository root; nothing outside is looked at.
@@ -43,7 +65,15 @@ def discover(root: Path, patterns: Sequence[str], formats: Sequence[Format]) -> 
     found: set[str] = set()
     for pattern in patterns:
         found.update(walk.prompts(_normal(pattern)))
-    return tuple(sorted(found))
+    passed_over = walk.passed_over - found
+    return Survey(tuple(sorted(found)), tuple(sorted(passed_over)), frozenset(walk.matched & passed_over))
+
+
+def why_no_prompt(path: str) -> str:
+    """Why no format claims a file, in words."""
+    if is_document(path.rsplit("/", 1)[-1]):
+        return "it is named like a document of the repository (README, CHANGELOG, requirements and the like)"
+    return "no format claims it"
 
 
 def claim(path: str, head: bytes, formats: Sequence[Format]) -> Format | None:
@@ -52,6 +82,18 @@ def claim(path: str, head: bytes, formats: Sequence[Format]) -> Format | None:
         return None
     pure = PurePosixPath(path)
     return next((format_ for format_ in formats if format_.sniff(pure, head)), None)
+
+
+def unclaimed(path: str, formats: Sequence[Format]) -> FormatError:
+    """The error for a file somebody named that is no prompt."""
+    if is_document(path.rsplit("/", 1)[-1]):
+        return FormatError(
+            "this is not taken for a prompt: " + why_no_prompt(path),
+            location=Location(path),
+            hint="rename it, such as to " + repr(f"{PurePosixPath(path).stem}_prompt{PurePosixPath(path).suffix}"),
+        )
+    known = ", ".join(format_.name for format_ in formats) or "none"
+    return FormatError("no format claims this file", location=Location(path), hint=f"known formats: {known}")
 
 
 def is_companion(path: str) -> bool:
@@ -76,6 +118,8 @@ class _Walk:
     def __init__(self, root: Path, formats: Sequence[Format]) -> None:
         self._root, self._formats = root, formats
         self._ignore = Ignore(root)
+        self.passed_over: set[str] = set()
+        self.matched: set[str] = set()
 
     def prompts(self, pattern: str) -> list[str]:
         """Prompt files of one pattern."""
@@ -90,11 +134,18 @@ class _Walk:
             raise ConfigError(f"prompts: there is no {pattern!r}", hint=f"looked in {self._root}")
         prompts = [path for path in files if self._claimed(path)]
         if not prompts:
-            raise ConfigError(
-                f"prompts: {pattern or '.'!r} holds no prompt",
-                hint=f"{len(files)} files, none of a known format: {self._known()}" if files else "no file matches",
-            )
+            raise ConfigError(f"prompts: {pattern or '.'!r} holds no prompt", hint=self._hint(files))
+        others = {path for path in set(files).difference(prompts) if not is_companion(path)}
+        self.passed_over |= others
+        if has_magic(pattern):
+            self.matched |= others
         return prompts
+
+    def _hint(self, files: Sequence[str]) -> str:
+        documents = [path for path in files if is_document(path.rsplit("/", 1)[-1])]
+        if len(files) == len(documents) == 1:
+            return f"{files[0]} is none: {why_no_prompt(files[0])}; rename it if it is one"
+        return f"{len(files)} files, none of a known format: {self._known()}" if files else "no file matches"
 
     def _real(self, path: str) -> str:
         """``path`` with links replaced by what they lead to, so that it is the same path in a commit."""
@@ -107,9 +158,7 @@ class _Walk:
 
     def _named(self, path: str) -> str:
         if not self._claimed(path):
-            raise FormatError(
-                "no format claims this file", location=Location(path), hint=f"known formats: {self._known()}"
-            )
+            raise unclaimed(path, self._formats)
         return path
 
     def _matching(self, pattern: str) -> Iterator[str]:

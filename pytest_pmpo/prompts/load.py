@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from pytest_pmpo.errors import FixtureError, FormatError, Location
-from pytest_pmpo.prompts.discovery import HEAD_BYTES, claim
+from pytest_pmpo.prompts.discovery import HEAD_BYTES, claim, unclaimed
 from pytest_pmpo.prompts.fixtures import SUFFIXES, check_unique, read_fixtures
 from pytest_pmpo.prompts.formats.base import Format, ParseContext
 from pytest_pmpo.prompts.model import Fixture, PromptSuite
@@ -100,8 +100,7 @@ def _parse(
     data = source.read(path)
     format_ = claim(path, data[:HEAD_BYTES], formats)
     if format_ is None:
-        known = ", ".join(known.name for known in formats) or "none"
-        raise FormatError("no format claims this file", location=Location(path), hint=f"known formats: {known}")
+        raise unclaimed(path, formats)
     _check_text(path, data)
     context = ParseContext(
         read=source.read, glob=source.glob, label_keys=tuple(label_keys), wants_fixtures=wants_fixtures

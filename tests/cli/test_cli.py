@@ -195,6 +195,18 @@ def test_doctor_shows_versions_prompts_models_cache_and_base(repo: Repo, pmpo):
     assert "there is no model directory" in done.out
 
 
+def test_a_prompt_named_like_a_document_is_not_passed_over_in_silence(repo: Repo, pmpo):
+    """A run says so once where fixtures lie beside it; doctor lists every file that is no prompt, with the reason."""
+    repo.write("prompts/README.md", "About these prompts.")
+    assert "passed over" not in pmpo("check").out
+    repo.write("prompts/changelog.md", "Sum up: {{ text }}")
+    repo.write("prompts/changelog.fixtures.yaml", "- {vars: {text: a}, expected: b}")
+    assert pmpo("check").out.count("prompts/changelog.md is passed over, being named like a document") == 1
+    listed = pmpo("doctor").out
+    for name in ("README", "changelog"):
+        assert f"passed over prompts/{name}.md: it is named like a document of the repository" in listed
+
+
 def test_doctor_measures_the_noise_and_the_gate_uses_it(repo: Repo, pmpo, clean_environment):
     """The fake model's numbers do not depend on their company, so the floor is rounding; a larger one is obeyed."""
     done = pmpo("doctor", "--noise")

@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from pytest_pmpo.errors import ConfigError, FormatError, SourceError
-from pytest_pmpo.prompts.discovery import HEAD_BYTES, claim, discover, is_companion
+from pytest_pmpo.prompts.discovery import HEAD_BYTES, claim, discover, is_companion, survey
 from pytest_pmpo.prompts.formats.base import Format, ParseContext
+from pytest_pmpo.prompts.formats.text import TextFormat
 from pytest_pmpo.prompts.globs import fixed_folder, has_magic, matcher
 from pytest_pmpo.prompts.ignore import Ignore
 from pytest_pmpo.prompts.model import Prompt, PromptSuite, Segment
@@ -308,3 +309,28 @@ class TestGlobs:
 
     def test_what_is_a_glob(self) -> None:
         assert [has_magic(text) for text in ("a/b.p", "a*", "a?", "[a]")] == [False, True, True, True]
+
+
+class TestPassedOver:
+    """What lies among the prompts and is none is known by name."""
+
+    def test_files_no_format_claims_are_listed_but_not_those_that_belong_to_a_prompt(self, tree: Tree) -> None:
+        root = tree("prompts/a.p", "prompts/README.md", "prompts/x.png", "prompts/a.fixtures.yaml", "other/b.md")
+        found = survey(root, ["prompts"], (Suffix("p"),))
+        assert found.prompts == ("prompts/a.p",)
+        assert found.passed_over == ("prompts/README.md", "prompts/x.png")
+        assert found.matched == frozenset()
+
+    def test_what_a_glob_matched_is_marked(self, tree: Tree) -> None:
+        root = tree("prompts/a.md", "prompts/changelog.md", "more/b.md", "more/history.md")
+        found = survey(root, ["prompts/*.md", "more"], (TextFormat(),))
+        assert found.passed_over == ("more/history.md", "prompts/changelog.md")
+        assert found.matched == {"prompts/changelog.md"}
+
+    def test_a_document_named_by_its_path_is_an_error_that_says_how_to_name_it(self, tree: Tree) -> None:
+        root = tree("prompts/changelog.md")
+        for pattern in ("prompts/changelog.md", "prompts"):
+            with pytest.raises((FormatError, ConfigError)) as caught:
+                discover(root, [pattern], (TextFormat(),))
+            assert "named like a document" in str(caught.value)
+            assert "rename it" in str(caught.value)

@@ -36,6 +36,11 @@ INPUT_TURN = Message("user", (Segment("{{ input }}", editable=False, style="impl
 """The turn that carries a fixture's ``input`` behind a system prompt that uses no variable."""
 
 
+def is_document(name: str) -> bool:
+    """Whether a file of that name is one of a repository's own papers, and no prompt."""
+    return _NOT_PROMPTS.match(name) is not None
+
+
 class TextFormat:
     """One template per file; see the module's docstring."""
 
@@ -44,7 +49,7 @@ class TextFormat:
     def sniff(self, path: PurePosixPath, head: bytes) -> bool:
         """By suffix; README, LICENSE, requirements and the like are not prompts."""
         name = path.name.lower()
-        if _NOT_PROMPTS.match(name) or re.search(r"\.fixtures\.[a-z]+\Z", name):
+        if is_document(name) or re.search(r"\.fixtures\.[a-z]+\Z", name):
             return False
         return name.endswith(SUFFIXES)
 
