@@ -373,6 +373,15 @@ class TestBase:
         _, clone, _ = forked
         assert "pull request" not in base_of(clone, environ=environ).how
 
+    def test_a_build_of_a_push_is_told_that_it_is_compared_with_itself(self, forked: tuple[Repo, Repo, str]) -> None:
+        _, clone, shared = forked
+        ci = {"CI": "true", "GITHUB_REF": "refs/heads/main"}
+        assert "name the base" not in base_of(clone, environ=ci).how  # a branch that is ahead of main
+        clone.git("checkout", "-q", "main")
+        assert "to judge a push, name the base it had, such as HEAD~1" in base_of(clone, environ=ci).how
+        assert "push" not in base_of(clone).how
+        assert base_of(clone, "HEAD~1", ci).commit == shared
+
     def test_gitlab_tells_the_commit_where_the_branch_is_not_fetched(self, repo: Repo) -> None:
         first = repo.git("rev-parse", "HEAD")
         repo.commit("second")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -86,7 +86,11 @@ def _find(root: Path, requested: str | None, environ: Mapping[str, str]) -> Base
     target = ci.target(environ)
     if target is not None:
         return finder.pull_request(target)
-    return finder.default_branch() or finder.base(finder.head, "HEAD", "the last commit")
+    base = finder.default_branch() or finder.base(finder.head, "HEAD", "the last commit")
+    if base.commit == finder.head and environ.get("CI"):
+        # a clean checkout differs from it in nothing: to be said where nobody has edits of their own
+        return replace(base, how=f"{base.how}; to judge a push, name the base it had, such as HEAD~1")
+    return base
 
 
 def _without(requested: str | None, reason: str) -> NoBase:
