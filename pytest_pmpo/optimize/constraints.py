@@ -65,16 +65,19 @@ class Constraints:
         return None
 
     def _format_broken(self, old: str, new: str) -> str | None:
-        if not self.keep_format_lines:
-            return None
-        kept = _squeeze(new)
-        return next(("output-format line lost" for line in format_lines(old) if _squeeze(line) not in kept), None)
+        return "output-format line lost" if self.keep_format_lines and lost_format_lines(old, new) else None
 
 
 def format_lines(text: str) -> tuple[str, ...]:
     """Sentences and lines that say what the answer must look like."""
     pieces = [piece.strip() for line in text.splitlines() for piece in re.split(r"(?<=[.!?])\s+(?=\S)", line)]
     return tuple(p for p in pieces if p and (_FORMAT_VERB.search(p) or _FORMAT_NAME.search(p)))
+
+
+def lost_format_lines(old: str, new: str) -> tuple[str, ...]:
+    """Format lines of ``old`` whose words ``new`` does not hold in a row."""
+    kept = _squeeze(new)
+    return tuple(line for line in format_lines(old) if _squeeze(line) not in kept)
 
 
 def _squeeze(text: str) -> str:

@@ -1,8 +1,8 @@
 """What of a prompt a language model is given to rewrite, and how its text goes back into the prompt.
 
-Two scopes. ``instructions``: the longest run of prose without a placeholder; the rest cannot get lost, which small
-models need. ``whole``: all editable text, with a heading for each turn where there are several; the headings have to
-come back.
+Two scopes. ``instructions``: the longest run of prose without a placeholder; the rest cannot get lost, and lines that
+fix the answer's form are put back at the end where they did, which small models need. ``whole``: all editable text,
+with a heading for each turn where there are several; the headings have to come back.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
+from pytest_pmpo.optimize.constraints import lost_format_lines
 from pytest_pmpo.optimize.units import Field, Unit, fields, segment
 from pytest_pmpo.prompts.model import Prompt
 
@@ -60,10 +61,13 @@ def _longest_run(prompt: Prompt) -> tuple[Unit, Unit] | None:
 def _run_page(prompt: Prompt, first: Unit, last: Unit) -> Page:
     text = prompt.messages[first.message].segments[first.segment].text
 
-    def put(new: str) -> Prompt:
-        return prompt.with_text(first.message, first.segment, text[: first.start] + new + text[last.end :])
+    run = text[first.start : last.end]
 
-    return Page(text[first.start : last.end], put)
+    def put(new: str) -> Prompt:
+        whole = "\n".join((new, *lost_format_lines(run, new)))
+        return prompt.with_text(first.message, first.segment, text[: first.start] + whole + text[last.end :])
+
+    return Page(run, put)
 
 
 def _field_page(prompt: Prompt, field: Field) -> Page:

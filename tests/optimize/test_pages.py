@@ -28,6 +28,16 @@ def test_instructions_are_the_longest_run_without_a_placeholder(one_message: Mak
     assert changed.messages[0].text == "Short. {{ a }}\n\nOther rules.\n\nInput: {{ x }}"
 
 
+def test_a_format_line_that_a_rewriter_lost_is_put_back(one_message: MakePrompt) -> None:
+    """Small models lose it in every other answer, and the candidate would be dropped for it."""
+    sheet = page(one_message("Sort the mail. Answer with one word.\n\n{{ mail }}"), "instructions")
+    assert sheet is not None
+    changed, kept = sheet.put("Be quick."), sheet.put("Be quick. Answer with one word.")
+    assert changed is not None and kept is not None
+    assert changed.messages[0].text == "Be quick.\nAnswer with one word.\n\n{{ mail }}"
+    assert kept.messages[0].text == "Be quick. Answer with one word.\n\n{{ mail }}"
+
+
 def test_a_prompt_of_one_turn_is_given_whole_and_keeps_its_outer_white_space(one_message: MakePrompt) -> None:
     sheet = page(one_message("\nDo {{ x }}.\n\n"), "whole")
     assert sheet is not None
