@@ -33,7 +33,8 @@ def test_a_format_line_that_a_rewriter_lost_is_put_back(one_message: MakePrompt)
     sheet = page(one_message("Sort the mail. Answer with one word.\n\n{{ mail }}"), "instructions")
     assert sheet is not None
     changed, kept = sheet.put("Be quick."), sheet.put("Be quick. Answer with one word.")
-    assert changed is not None and kept is not None
+    assert changed is not None
+    assert kept is not None
     assert changed.messages[0].text == "Be quick.\nAnswer with one word.\n\n{{ mail }}"
     assert kept.messages[0].text == "Be quick. Answer with one word.\n\n{{ mail }}"
 
