@@ -47,6 +47,7 @@ class Comparison:
         method: ``sign-flip, exact`` or ``BCa bootstrap and sign-flip``, as printed.
         detectable: smallest mean difference these fixtures would find with 80 % power (minimum detectable effect).
         needed: fixtures that would find a difference as small as the tolerance, or None where that cannot be said.
+        needed_for_delta: the same for a difference as large as ``delta``.
     """
 
     n: int
@@ -62,6 +63,7 @@ class Comparison:
     method: str
     detectable: float
     needed: int | None
+    needed_for_delta: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,11 @@ def compare(base: PromptScore, head: PromptScore, policy: Policy) -> Comparison:
     base_mean = math.fsum(w * f.value for w, f in zip(weights, base.fixtures, strict=True)) / math.fsum(weights)
     se = 0.0 if clusters.constant else clusters.standard_error
     n, g = len(head.fixtures), len(clusters)
-    needed = power.needed_clusters(se, g, level, effective_tolerance(policy, head, base_mean))
+
+    def needed(effect: float) -> int | None:
+        draws = power.needed_clusters(se, g, level, effect)
+        return None if draws is None else math.ceil(draws * n / g)
+
     return Comparison(
         n=n,
         clusters=g,
@@ -96,7 +100,8 @@ def compare(base: PromptScore, head: PromptScore, policy: Policy) -> Comparison:
         p_worse=bounds.p_worse,
         method=bounds.method,
         detectable=power.detectable(se, g, level),
-        needed=None if needed is None else math.ceil(needed * n / g),
+        needed=needed(effective_tolerance(policy, head, base_mean)),
+        needed_for_delta=needed(abs(clusters.mean)),
     )
 
 

@@ -109,7 +109,10 @@ class Wording:
         if c.low == c.high == 0:
             return "no fixture's number moved"
         worst = "not worse" if c.upper_bound <= 0 else f"at most {self.size(c.upper_bound)} worse"
-        return f"{self.signed(c.delta)}, {worst} ({self.confidence}); tolerance {self.size(self.tolerance)}"
+        unsure = ""
+        if c.delta < -self.tolerance and c.upper_bound >= 0:
+            unsure = f"; {self.drawn} cannot tell so large a gain from chance{self._enough('; ')}"
+        return f"{self.signed(c.delta)}, {worst} ({self.confidence}); tolerance {self.size(self.tolerance)}{unsure}"
 
     def within_tolerance(self) -> str:
         """Reason of a pass that is a small but certain loss."""
@@ -121,12 +124,36 @@ class Wording:
     def inconclusive(self) -> str:
         """Reason where the fixtures cannot tell."""
         c = self.comparison
-        if math.isinf(c.lower_bound) and math.isinf(c.upper_bound):
-            return f"{self.signed(c.delta)} on average, but {self.drawn} cannot reach alpha = {self._level:.3g}"
+        if self._blind:
+            return (
+                f"{self.signed(c.delta)} on average, but with {self.drawn} no difference could be decided, however "
+                f"large: {self._takes}"
+            )
         return (
             f"{self.signed(c.delta)} on average, somewhere between {self.signed(c.lower_bound)} and "
             f"{self.signed(c.upper_bound)} ({self.confidence}); tolerance {self.size(self.tolerance)}"
+            f"{self._enough('; ')}"
         )
+
+    @property
+    def _blind(self) -> bool:
+        """Whether no outcome of so few draws is significant."""
+        return math.isinf(self.comparison.lower_bound) and math.isinf(self.comparison.upper_bound)
+
+    @property
+    def _takes(self) -> str:
+        """The draws it takes at the least, and why so many."""
+        kind = "fixtures" if self.comparison.n == self.comparison.clusters else "groups"
+        family = self.policy.family
+        shared = "" if family == 1 else f", the {self.policy.alpha:.3g} that {family} verdicts share"
+        return f"it takes at least {self._fewest} {kind} at alpha = {self._level:.3g}{shared}"
+
+    def _enough(self, lead: str) -> str:
+        """How many fixtures like these would find a difference of the size that was seen; empty if these should."""
+        c = self.comparison
+        if c.needed_for_delta is None or c.needed_for_delta <= c.n:
+            return ""
+        return f"{lead}about {_rounded_up(c.needed_for_delta):,} fixtures like these would see one of this size"
 
     @property
     def drawn(self) -> str:
@@ -143,8 +170,7 @@ class Wording:
         """What these fixtures can see: ``12 fixtures can see ≥ 6 %; about 40 would see 3 %``."""
         c = self.comparison
         if math.isinf(c.detectable):
-            kind = "fixtures" if c.n == c.clusters else "groups"
-            return f"{self.drawn} cannot reach alpha = {self._level:.3g}: it takes at least {self._fewest} {kind}"
+            return f"{self.drawn} can decide nothing, whatever the difference: {self._takes}{self._enough('; ')}"
         text = f"{self.drawn} can see ≥ {self.size(c.detectable)}"
         if c.needed is not None and c.needed > c.n:
             text += f"; about {_rounded_up(c.needed):,} would see {self.size(self.tolerance)}"
@@ -180,6 +206,8 @@ class Wording:
 
     def _how_to_conclude(self) -> str:
         failing = " (strict is on, so this fails)" if self.policy.strict else ""
+        if self._blind:
+            return f"add fixtures, or change fewer prompts at a time{failing}"
         return f"add fixtures until the interval leaves 0 or ends below the tolerance{failing}"
 
     @staticmethod

@@ -103,7 +103,12 @@ def _name(entry: Entry, report: Report) -> str:
 
 def _beside(entry: Entry) -> str:
     """What belongs under a verdict that passed; a failure has its own table."""
-    return "" if entry.verdict.failed else form_words(entry.verdict)
+    verdict = entry.verdict
+    if verdict.failed:
+        return ""
+    undecided = verdict.reason.removesuffix(f"; {verdict.metric.name} is a proxy for accuracy")
+    parts = [undecided if verdict.status == "inconclusive" else "", form_words(verdict)]
+    return "; ".join(part for part in parts if part)
 
 
 def _closing(report: Report, width: int) -> list[str]:

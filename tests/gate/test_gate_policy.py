@@ -158,7 +158,38 @@ def test_fixtures_come_worst_first(score: Score) -> None:
 def test_too_few_fixtures_for_the_level_are_told_how_many_it_takes(score: Score) -> None:
     verdict = judged(score, 0.1, Policy(family=10), n=6)
     assert verdict.status == "inconclusive"
-    assert "6 fixtures cannot reach alpha = 0.005: it takes at least 8 fixtures" in verdict.advice
+    takes = "it takes at least 8 fixtures at alpha = 0.005, the 0.05 that 10 verdicts share"
+    assert f"with 6 fixtures no difference could be decided, however large: {takes}" in verdict.reason
+    assert any(
+        line.startswith(f"6 fixtures can decide nothing, whatever the difference: {takes}") for line in verdict.advice
+    )
+    assert "add fixtures, or change fewer prompts at a time" in verdict.advice
+
+
+def test_six_fixtures_that_all_got_much_better_are_told_that_nothing_could_be_decided(score: Score) -> None:
+    head = score([5.0 - gain for gain in (0.25, 0.6, 1.1, 2.0, 3.0, 4.7)])
+    alone = decide(head, score([5.0] * 6), Policy(), model="tiny")
+    shared = decide(head, score([5.0] * 6), Policy(family=4), model="tiny")
+    assert (alone.status, shared.status) == ("improved", "inconclusive")
+    assert "no difference could be decided, however large: it takes at least 7 fixtures" in shared.reason
+
+
+def test_an_undecided_difference_says_how_many_fixtures_would_see_one_of_its_size(score: Score) -> None:
+    head, base = [5.0 + d for d in (-0.25, 0.6, 0.1, -0.5, -1.1, -0.9)], [5.0] * 6
+    verdict = decide(score(head), score(base), Policy(), model="tiny")
+    assert verdict.status == "inconclusive"
+    told = int(verdict.reason.split("; about ")[1].split()[0].replace(",", ""))
+    assert "fixtures like these would see one of this size" in verdict.reason
+    times = -(-told // 6)
+    again = decide(score(head * times), score(base * times), Policy(), model="tiny")
+    assert again.status == "improved"
+
+
+def test_a_gain_that_only_passes_says_that_it_may_be_chance(score: Score) -> None:
+    head = [1.0 - gain for gain in (0.0, 0.0, 0.0, 0.0, 0.0, 0.6, 0.7, 0.8)]
+    verdict = decide(score(head), score([1.0] * 8), Policy(), model="tiny")
+    assert (verdict.status, verdict.comparison is not None) == ("passed", True)
+    assert "8 fixtures cannot tell so large a gain from chance; about " in verdict.reason
 
 
 def test_advice_says_what_the_fixtures_can_see_and_how_many_would_see_the_tolerance(score: Score) -> None:
