@@ -96,6 +96,21 @@ def test_choice_accepts_the_text_of_the_option() -> None:
     assert ChoiceLetter().grade(fixture(Choice(("Oslo", "Rome"), 1)), "Oslo").score == 0
 
 
+@pytest.mark.parametrize(
+    ("response", "score"),
+    [
+        ("The review is negative.", 1),
+        ("I would say it's **Negative**, as the zip broke", 1),
+        ("The review is positive.", 0),
+        ("It is negative, not positive.", 0),
+        ("The answer is negative. A positive one would praise it.", 1),
+        ("nonnegative", 0),
+    ],
+)
+def test_choice_accepts_the_one_option_an_answer_names(response: str, score: int) -> None:
+    assert ChoiceLetter().grade(fixture(Choice(("Positive", "Negative"), 1)), response).score == score
+
+
 def test_choice_refuses_a_label_without_a_letter() -> None:
     with pytest.raises(GraderError, match="option letter") as caught:
         ChoiceLetter().grade(fixture("Paris"), "Paris")

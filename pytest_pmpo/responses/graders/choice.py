@@ -12,6 +12,7 @@ from pytest_pmpo.responses.graders.base import Grade, expected_text
 
 _IN_PARENTHESES = re.compile(r"\(([A-Za-z])\)")
 _ALONE = re.compile(r"^[\s(\[*_\"'`]{0,5}([A-Za-z])(?:[)\].:*_\"'`\s,]|$)")
+_WORD = re.compile(r"[^\W_]+")
 _LABEL = re.compile(r"^\s{0,5}\(?([A-Za-z])\)?(?:[.):\s]|$)")
 
 
@@ -21,7 +22,8 @@ class ChoiceLetter:
 
     The expected letter is the one the label begins with (``(B)``, ``B.``, ``B) Paris``); a choice label without letters
     gets A, B, C… by position. Looked at in this order: what follows the last answer marker; a letter the response
-    begins with; the last letter in parentheses; an option's text as the whole answer.
+    begins with; the last letter in parentheses; an option's text as the whole answer; the one option that the answer
+    names (``The review is negative.``), where it names no other.
     """
 
     @property
@@ -39,6 +41,9 @@ class ChoiceLetter:
         answer = normalised(final_answer(response) or response)
         if answer and answer in {normalised(expected), normalised(_LABEL.sub("", expected, count=1))}:
             return Grade(1.0, "the option's text")
+        named = _named(fixture, final_answer(response) or "") or _named(fixture, response[-WINDOW:])
+        if named is not None:
+            return Grade(float(named == expected), f"names {named!r:.40}")
         return Grade(0.0, "no option recognised")
 
 
@@ -59,6 +64,23 @@ def chosen_letter(response: str) -> str | None:
         if found:
             return str(found[0] if part is answer else found[-1]).upper()
     return None
+
+
+def _named(fixture: Fixture, text: str) -> str | None:
+    """The only option whose text occurs in ``text`` as words of its own; None where several do, or none."""
+    if not isinstance(fixture.label, Choice):
+        return None
+    words = f" {_words(text)} "
+    found = []
+    for option in fixture.label.choices:
+        bare = _words(_LABEL.sub("", option, count=1))
+        if len(bare) > 1 and f" {bare} " in words:
+            found.append(option)
+    return found[0] if len(found) == 1 else None
+
+
+def _words(text: str) -> str:
+    return " ".join(_WORD.findall(text.casefold()))
 
 
 def _expected_letter(fixture: Fixture, expected: str) -> str:
