@@ -41,7 +41,8 @@ class ChoiceLetter:
         answer = normalised(final_answer(response) or response)
         if answer and answer in {normalised(expected), normalised(_LABEL.sub("", expected, count=1))}:
             return Grade(1.0, "the option's text")
-        named = _named(fixture, final_answer(response) or "") or _named(fixture, response[-WINDOW:])
+        first = re.split(r"[.!?]", final_answer(response) or "", maxsplit=1)[0]
+        named = _named(fixture, first) or _named(fixture, response[-WINDOW:])
         if named is not None:
             return Grade(float(named == expected), f"names {named!r:.40}")
         return Grade(0.0, "no option recognised")
