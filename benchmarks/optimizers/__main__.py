@@ -4,6 +4,8 @@
     python -m benchmarks.optimizers RESULTS.jsonl --tasks choice --model PATH --device cuda --dtype bfloat16 \
         --rewriters structural local-large --strategies pmpo pmpo-paper ape opro evoprompt gepa --forward-tokens 2000000
 
+    python -m benchmarks.optimizers RESULTS.jsonl --objective bank --bank-per-fixture 6 --answer-tokens 256 …
+
 Every finished run is a line of RESULTS.jsonl; the same command goes on where it was stopped. ``--tables`` only prints.
 Needs the public data beside the project, and graders' answers come from the scoring model itself, greedily.
 """
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.optimizers import pool, selection_cost, tables
+from benchmarks.optimizers.bank import BankPlan
 from benchmarks.optimizers.pool import Engine, Job
 from benchmarks.optimizers.runs import ABLATION, Outcome, Settings
 from benchmarks.optimizers.tasks import CHOICE_TASKS, DATA, TASKS, load
@@ -51,12 +54,16 @@ def _run(options: argparse.Namespace, engine: Engine, kept: Sequence[Outcome]) -
         rewriters=tuple(options.rewriters), rounds=options.rounds, forward_tokens=options.forward_tokens,
         generated_tokens=options.generated_tokens, passes=options.passes, heldout=options.heldout,
         graded=options.graded, written=options.written, answer_tokens=options.answer_tokens,
-        journals=options.results.parent / "journals",
+        journals=options.results.parent / "journals", bank=_bank(options),
     )  # fmt: skip
     done = {(o.task, o.strategy, o.seed, o.model) for o in kept}
     name = engine.name
     wanted = product(range(options.seeds), options.tasks, options.strategies)
-    jobs = [Job(task, strategy, seed) for seed, task, strategy in wanted if (task, strategy, seed, name) not in done]
+    jobs = [
+        Job(task, strategy, seed)
+        for seed, task, strategy in wanted
+        if (task, settings.label(strategy), seed, name) not in done
+    ]
     for outcome in pool.run(jobs, engine, settings, options.processes, options.minutes):
         with options.results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(outcome.to_dict()) + "\n")
@@ -64,6 +71,15 @@ def _run(options: argparse.Namespace, engine: Engine, kept: Sequence[Outcome]) -
         title = f"{outcome.task} {outcome.strategy} seed {outcome.seed}"
         print(f"{title}: {before:.3f} -> {after:.3f} in {outcome.seconds:.0f} s", flush=True)
         yield outcome
+
+
+def _bank(options: argparse.Namespace) -> BankPlan | None:
+    if options.objective == "loss":
+        return None
+    return BankPlan(
+        options.bank_per_fixture, tuple(options.bank_from.split(",")), options.bank_top_up,
+        options.answer_tokens or 256, options.results.parent / "banks",
+    )  # fmt: skip
 
 
 def _read(path: Path) -> Iterator[Outcome]:
@@ -95,6 +111,10 @@ def _options() -> argparse.Namespace:
     add("--answer-tokens", type=int, default=0, help="most tokens of a graded answer; default the task's own")
     add("--processes", type=int, default=1, help="runs side by side, each process with its own copy of the model")
     add("--minutes", type=float, default=float("inf"), help="no run begins later than this")
+    add("--objective", choices=("loss", "bank"), default="loss", help="of the labels, or of a response bank")
+    add("--bank-per-fixture", type=int, default=6, metavar="N", help="responses to each fixture")
+    add("--bank-from", default="incumbent,none,cot", help="prompts the bank is drawn from")
+    add("--bank-top-up", type=int, default=2, metavar="N", help="responses to each from a prompt about to be accepted")
     add("--tables", action="store_true", help="print the tables of what is there and run nothing")
     add("--selection-cost", action="store_true", help="time selection by loss against generating and grading")
     add("--candidates", type=int, default=12)

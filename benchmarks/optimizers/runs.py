@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from benchmarks.optimizers import bank
+from benchmarks.optimizers.bank import BankPlan
 from benchmarks.optimizers.tasks import Task
+from pytest_pmpo.optimize.bank_objective import BankObjective
 from pytest_pmpo.optimize.budget import Budget
 from pytest_pmpo.optimize.loop import OptimizeRequest, run
 from pytest_pmpo.optimize.rewriters.base import Rewriter
@@ -57,6 +60,8 @@ class Outcome:
     seconds: float
     dropped: dict[str, int]
     prompt: str
+    estimated: tuple[float, ...] = ()
+    """Held-out mean of the objective before and after, as the run saw it: for a response bank, estimated accuracy."""
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for a JSON line."""
@@ -72,6 +77,7 @@ class Settings:
             ones included; None leaves it to ``forward_tokens``.
         written: most tokens of a rewriter's answer.
         answer_tokens: most tokens of a graded answer; 0 is the task's own.
+        bank: how to build the response bank that is optimized; None optimizes the loss of the labels.
     """
 
     rewriters: tuple[str, ...]
@@ -84,9 +90,14 @@ class Settings:
     written: int
     answer_tokens: int
     journals: Path
+    bank: BankPlan | None = None
+
+    def label(self, strategy: str) -> str:
+        """What the tables call a strategy."""
+        return strategy if self.bank is None else f"{strategy}, bank"
 
     def budget(self, scorer: Scorer, task: Task, metric: Metric) -> Budget:
-        """Equal for every strategy on a task."""
+        """Equal for every strategy on a task and objective."""
         tokens = self.forward_tokens
         if self.passes is not None:
             before = scorer.tokens_spent
@@ -107,7 +118,13 @@ def optimize(task: Task, strategy: str, scorer: Scorer, model: str, seed: int, s
     """Run, then grade greedy answers of both prompts on the first ``settings.graded`` held-out fixtures."""
     choice = strategy_choice(strategy)
     fixtures = task.suite.fixtures
-    metric = CrossEntropy() if strategy.endswith("no preference loss") else choose_metric(fixtures)
+    metric: Metric | BankObjective = choose_metric(fixtures)
+    counted: Metric = choose_metric(fixtures)
+    if strategy.endswith("no preference loss"):
+        metric = counted = CrossEntropy()
+    if settings.bank is not None:
+        metric = bank.objective(task, scorer, model, seed, settings.bank, is_right)
+        counted = bank.texts(metric, fixtures, task.suite.prompt)
     # the paper's strategies have no structural edits; a comparison gives every strategy the same writer
     made: tuple[Rewriter, ...] = tuple(
         create(spec, scorer, root=Path.cwd(), environ={})
@@ -126,7 +143,7 @@ def optimize(task: Task, strategy: str, scorer: Scorer, model: str, seed: int, s
             choice.strategy,
             made,
             settings.journals,
-            settings.budget(scorer, task, metric),
+            settings.budget(scorer, task, counted),
             seed=seed,
             tuning=replace(choice.tuning, sampling=replace(choice.tuning.sampling, max_new_tokens=settings.written)),
             constraints=choice.constraints,
@@ -144,12 +161,13 @@ def optimize(task: Task, strategy: str, scorer: Scorer, model: str, seed: int, s
     tokens = settings.answer_tokens or task.answer_tokens
     right = [grade(scorer, prompt, heldout, tokens) for prompt in answer] or [(), ()]
     return Outcome(
-        task=task.name, strategy=strategy, rewriters=tuple(r.name for r in made), seed=seed, model=model,
-        unit=before.metric.unit, ending=result.ending, won=result.won,
+        task=task.name, strategy=settings.label(strategy), rewriters=tuple(r.name for r in made), seed=seed,
+        model=model, unit=before.metric.unit, ending=result.ending, won=result.won,
         loss_before=tuple(f.value for f in before.fixtures), loss_after=tuple(f.value for f in after.fixtures),
         right_before=right[0], right_after=right[1], forward_tokens=result.spent.forward_tokens,
         generated_tokens=result.spent.generated_tokens, seconds=seconds, dropped=dict(result.dropped),
         prompt="\n".join(message.text for message in result.winner.prompt.messages),
+        estimated=(result.before.heldout.mean, result.after.heldout.mean),
     )  # fmt: skip
 
 
