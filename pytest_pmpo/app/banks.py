@@ -22,7 +22,7 @@ from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.metrics.response_bank import NAME, coverage
 from pytest_pmpo.scoring.records import PromptScore
 
-SPEND = "or draw and grade them in the run itself: pytest --pmpo-confirm, pmpo check --confirm"
+SPEND = "or draw and grade in the run itself: pytest --pmpo-confirm, pmpo check --confirm"
 """Said beside the cost of a top-up."""
 
 
@@ -104,13 +104,15 @@ def defend(verdict: Verdict, path: str, head: PromptScore, base: PromptScore | N
     from pytest_pmpo.responses.topup import plan
 
     worst = min(short, key=_share)
+    name = "prompt as it is now" if worst is head else "base"
     return replace(
         verdict,
         status="inconclusive",
         failed=verdict.policy.strict,
-        reason=f"the response bank covers only {_share(worst):.0%} of what the {_name(worst, head)} would answer",
+        reason=f"the response bank covers only {_share(worst):.0%} of what the {name} would answer; "
+        f"a top-up of {plan(worst).cost} would cover it",
         advice=(
-            plan(head).sentence(path)
+            f"pmpo bank top-up {path} --budget {plan(head).responses}, then judge again"
             if worst is head
             else f"to draw from the base too: pmpo bank build {path} --from base,steps,none,REF (REF: the base commit)",
             SPEND,
@@ -122,10 +124,6 @@ def uncovered(head: PromptScore, base: PromptScore | None) -> list[PromptScore]:
     """The versions that a bank does not surely cover; none where another metric measured them."""
     versions = [head] if base is None else [head, base]
     return [score for score in versions if (reach := coverage(score)) is not None and not reach.sufficient()]
-
-
-def _name(score: PromptScore, head: PromptScore) -> str:
-    return "prompt as it is now" if score is head else "base"
 
 
 def _share(score: PromptScore) -> float:

@@ -202,7 +202,8 @@ def _demands(task: Task, engine: Engine, now: Scored, base: Prompt) -> list[Dema
 
 def _line(report: BuildReport, wanted: Sequence[Demand], base: Prompt, path: str, trouble: str) -> str:
     drawn_from = {demand.proposal.digest == base.template_digest for demand in wanted}
-    versions = " and ".join(name for name, holds in (("head", False), ("base", True)) if holds in drawn_from)
+    versions = " and ".join(name for name, holds in (("the head", False), ("the base", True)) if holds in drawn_from)
     kept = f"not saved ({trouble})" if trouble else f"kept in {path}"
     count = f"{report.drawn} response{'' if report.drawn == 1 else 's'}"
-    return f"topped up: {count} drawn from {versions} ({report.tokens:,} tokens, {report.right:.0%} right), {kept}"
+    graded = f"{report.tokens:,} tokens, {report.right:.0%} right"
+    return f"{count} drawn from {versions}, which the bank did not cover ({graded}), {kept}"

@@ -76,13 +76,13 @@ def write_reports(reports: Iterable[tuple[str, Path]], report: Report, extension
 
 
 def note_lines(report: Report, verbosity: int) -> list[str]:
-    """What was read and could not be scored: counted always, listed above verbosity 0; nothing below it."""
+    """What was read and could not be scored or used: counted always, listed above verbosity 0; nothing below it."""
     notes = list(dict.fromkeys(note for entry in report.entries for note in entry.notes))
     if not notes or verbosity < 0:
         return []
     if verbosity > 0:
         return [f"  note: {plain(note)}" for note in notes]
-    return [f"  {len(notes)} note{'s' if len(notes) > 1 else ''} on what could not be scored; -v shows all"]
+    return [f"  {len(notes)} note{'s' if len(notes) > 1 else ''} on what was read; -v shows all"]
 
 
 def tell_github(report: Report, environ: Mapping[str, str]) -> str:

@@ -54,18 +54,20 @@ def _validity(checker: Checker) -> Iterator[str]:
     found = False
     for task, measured in measure_validity(checker, tasks(checker)[0]):
         found = True
-        yield f"validity of {task.label} [{task.model_name}]:" + (
-            f" not measured: {measured}" if isinstance(measured, PmpoError) else ""
-        )
+        about = f"validity of {task.label} [{task.model_name}]"
         if isinstance(measured, PmpoError):
+            yield f"{about}: not measured: {measured}"
             continue
+        yield f"{about}: what each metric says of pairs of the bank's prompts, against the grades of their responses"
         for name, validity in measured.validity.items():
             yield f"  {name}: {validity.sentence()}"
         if not measured.validity:
             yield f"  {measured.bank.path} was drawn from one prompt; it takes two, better three: pmpo bank build"
         elif len(measured.bank.proposals) < FEW:
             yield f"  with {len(measured.bank.proposals)} prompts in the bank these figures are coarse: {FEW} say more"
-    if not found:
+    if found:
+        yield "reports of later runs on this machine cite these figures"
+    else:
         yield "validity: no prompt has a response bank to measure with; pmpo bank build PROMPT makes one"
 
 

@@ -30,7 +30,7 @@ class Figures:
             f"{self.right} of {self.differ} differences point the right way, {self.decided} decided, "
             f"{self.wrong} of them wrongly"
             if self.differ
-            else "no two of the prompts differ in sampled accuracy, so nothing can be right or wrong"
+            else "no two of the prompts differ in sampled accuracy, so there is no direction to be right about"
         ]
         parts += [f"{self.alarms} of {self.equal} equal pairs called different"] if self.equal else []
         return "; ".join(parts)

@@ -37,12 +37,14 @@ class TopUp:
         """Number of responses to draw and grade."""
         return sum(self.counts.values())
 
+    @property
+    def cost(self) -> str:
+        """``20 responses (about 700 tokens)``."""
+        return f"{self.responses} response{'' if self.responses == 1 else 's'} (about {self.tokens:,} tokens)"
+
     def sentence(self, path: str) -> str:
         """The cost in words, with the command that spends it."""
-        return (
-            f"a top-up of {self.responses} responses to {len(self.counts)} fixtures (about {self.tokens} tokens) "
-            f"would cover it: pmpo bank top-up {path} --budget {self.responses}"
-        )
+        return f"a top-up of {self.cost} would cover it: pmpo bank top-up {path} --budget {self.responses}"
 
 
 def plan(

@@ -268,6 +268,6 @@ def test_what_could_not_be_scored_is_counted_and_listed(repo: Repo):
     with (repo.path / "prompts/spam.prompt.yml").open("a") as file:
         file.write("evaluators:\n  - name: tone\n    llm: {modelId: x/y, prompt: Is it polite?, choices: []}\n")
     result = repo.run("--pmpo")
-    result.stdout.fnmatch_lines(["*1 note on what could not be scored; -v shows all"])
+    result.stdout.fnmatch_lines(["*1 note on what was read; -v shows all"])
     result = repo.run("--pmpo", "-v")
     result.stdout.fnmatch_lines(["*note: prompts/spam.prompt.yml:*tone*"])
