@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from pytest_pmpo.app.answers import answer_tokens
 from pytest_pmpo.app.banks import BankMetric, bank_metric, defend, uncovered
 from pytest_pmpo.app.models import Engine, Models
 from pytest_pmpo.app.noise import NoiseFile
@@ -128,14 +130,8 @@ class Checker:
         version = self.reference.version(task)
         engine = self.models.engine(task.model, task.settings)
         self._require_fingerprint(task, engine)
-        bank = bank_metric(self._source, task, engine, version.prompt)
-        if self._confirmer is not None:
-            bank = self._confirmer.bank(task, bank, engine, version.prompt)
-        reached = self._reach(task, version, engine, bank)
-        spent = self._confirmed(task, engine, bank, reached)
-        if spent is not None:
-            bank = spent.bank
-            reached = self._reach(task, version, engine, bank)
+        with self._timed(task):
+            bank, reached, spent = self._judged(task, version, engine)
         model = engine.model
         return Result(
             Entry(
@@ -144,17 +140,29 @@ class Checker:
                 task.line,
                 _turns(version.prompt),
                 _turns(task.suite.prompt),
+                answer_tokens(engine, task, bank.metric or self.metric(task), reached.verdict),
                 notes=_notes(task, bank.notes),
-                spent=spent.line if spent is not None else "",
+                spent=spent,
             ),
             baseline.store(reached.scores.head, task.suite.prompt.template_digest, task.suite.fixtures),
             ModelFacts(task.model_name, model.revision, engine.device, engine.dtype),
             engine.fingerprint.as_mapping(),
         )
 
+    def _judged(self, task: Task, version: Version, engine: Engine) -> tuple[BankMetric, _Reached, str]:
+        """The verdict with the bank behind it, and what was spent on the way to it."""
+        bank = bank_metric(self._source, task, engine, version.prompt)
+        if self._confirmer is not None:
+            bank = self._confirmer.bank(task, bank, engine, version.prompt)
+        reached = self._reach(task, version, engine, bank)
+        spent = self._confirmed(task, engine, bank, reached)
+        if spent is None:
+            return bank, reached, ""
+        return spent.bank, self._reach(task, version, engine, spent.bank), spent.line
+
     def _reach(self, task: Task, version: Version, engine: Engine, bank: BankMetric) -> _Reached:
         metric = bank.metric or self.metric(task)
-        scores, version = self._score(task, version, engine, metric)
+        scores, version = score_versions(engine, task, version, metric)
         policy = self.policy(task, engine, metric)
         verdict = self._decide(task, version, policy, scores.head, scores.base)
         verdict = defend(verdict, task.path, scores.head, scores.base)
@@ -232,13 +240,14 @@ class Checker:
             return len(self.project.settings_for(path).models)  # broken now: it will be a verdict once it is mended
         return sum(self.reference.version(task).shares_alpha for task in tasks)
 
-    def _score(self, task: Task, version: Version, engine: Engine, metric: Metric) -> tuple[Scores, Version]:
-        """Head and base over the same fixtures, and the version that turned out to be comparable."""
+    @contextmanager
+    def _timed(self, task: Task) -> Iterator[None]:
+        """Counts the time of the block as scoring, with a progress line while it lasts."""
         began = time.monotonic()
         if self._progress is not None:
             self._progress.label = task.label
         try:
-            return score_versions(engine, task, version, metric)
+            yield
         finally:
             self._seconds += time.monotonic() - began
             if self._progress is not None:

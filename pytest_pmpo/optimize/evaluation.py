@@ -159,11 +159,7 @@ class Evaluation:
     def answer_tokens(self, prompt: Prompt, fixtures: Sequence[Fixture]) -> dict[str, tuple[str, ...]]:
         """The right answer of each fixture, token by token as text; nothing where the model is not open, or where the
         metric's texts are responses, which need not be right."""
-        decode = getattr(self.scorer.backend.tokenizer, "decode", None) if self.scorer.opened else None
-        if decode is None or not self.metric.info.proxy:
-            return {}
-        first = {f.id: self._encode(prompt, f, self.metric.continuations(f)[:1])[0] for f in fixtures}
-        return {name: tuple(decode([t]) for t in s.tokens[s.target_start :]) for name, s in first.items()}
+        return self.scorer.answer_texts(prompt, fixtures, self.metric) if self.metric.info.proxy else {}
 
     def _missing(
         self, prompts: Sequence[Prompt], fixtures: Sequence[Fixture], metric: Metric

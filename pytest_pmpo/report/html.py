@@ -28,6 +28,7 @@ from pytest_pmpo.report.text import (
     toward_head,
     visible_characters,
 )
+from pytest_pmpo.report.tokens import most_changed, names
 from pytest_pmpo.scoring.records import FixtureScore
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def _section(index: int, entry: Entry) -> Section:
     v = entry.verdict
     c = v.comparison
     shown = v.fixtures[:_MOST_ROWS]
+    in_detail = {f.fixture_id for f in most_changed(v, _MOST_TOKEN_ROWS)}
     largest = max((abs(f.delta) for f in v.fixtures), default=0.0) or 1.0
     low, high = interval(v) if c is not None else (0.0, 0.0)
     delta = toward_head(v, c.delta) if c is not None else 0.0
@@ -177,7 +179,7 @@ def _section(index: int, entry: Entry) -> Section:
         tolerance=number(v.tolerance) if v.tolerance is not None else "",
         chart=chart(v),
         turns=tuple(_turns(entry)),
-        rows=tuple(_row(v, f, largest, entry, i < _MOST_TOKEN_ROWS) for i, f in enumerate(shown)),
+        rows=tuple(_row(v, f, largest, entry, f.fixture_id in in_detail) for f in shown),
         rows_left_out=len(v.fixtures) - len(shown),
         notes=tuple(plain(note) for note in entry.notes),
         is_open=v.status in ("regressed", "inconclusive", "improved"),
@@ -188,7 +190,7 @@ def _row(verdict: Verdict, fixture: FixtureDelta, largest: float, entry: Entry, 
     head = fixture.head
     about = [f"group {plain(head.group)}"] if head.group is not None else []
     about += [f"weight {head.weight:g}"] if head.weight != 1.0 else []
-    about += [f"{plain(name)} {value:.3g}" for name, value in head.measurement.details.items()]
+    about += [f"{plain(name).replace('_', ' ')} {value:.3g}" for name, value in head.measurement.details.items()]
     return Row(
         id=plain(fixture.fixture_id, 200),
         base=number(fixture.base.value),
@@ -214,10 +216,9 @@ def _token_rows(fixture: FixtureDelta, texts: Sequence[str]) -> Iterator[TokenRo
 
 def _token_row(name: str, score: FixtureScore, target: int, texts: Sequence[str]) -> TokenRow:
     nll = score.scores[target].nll
-    known = texts if len(texts) == len(nll) else [f"#{i + 1}" for i in range(len(nll))]
+    called = names(texts, len(nll))
     cells = tuple(
-        TokenCell(visible_characters(text).replace("\n", "↵").replace("\t", "⇥"), f"{x:.2f}", _heat(x))
-        for text, x in zip(known[:_MOST_TOKENS], nll[:_MOST_TOKENS], strict=True)
+        TokenCell(text, f"{x:.2f}", _heat(x)) for text, x in zip(called[:_MOST_TOKENS], nll[:_MOST_TOKENS], strict=True)
     )
     return TokenRow(name, cells, len(nll) - len(cells))
 

@@ -27,12 +27,15 @@ from pytest_pmpo.report.text import (
     toward_head,
     visible_characters,
 )
+from pytest_pmpo.report.tokens import most_changed, moves
 
 COMMENT_LIMIT = 65_536
 """Characters in the body of a comment; we count bytes, which are never fewer."""
 
 _WIDTH = 100
 _MOST_DIFF_LINES = 120
+_MOST_ANSWERS = 3
+_MOST_TOKENS = 8
 _ALERT = {"failed": "CAUTION", "open": "WARNING", "fine": "TIP"}
 _MARK: dict[Status, str] = {
     "regressed": "❌",
@@ -159,12 +162,25 @@ def _details(entry: Entry) -> str:
     parts = [
         fenced("\n".join([*terminal.failure(v, width=_WIDTH), *(["", plain(entry.spent)] if entry.spent else [])]))
     ]
+    answers = list(_answers(entry))
+    if answers:
+        parts.append(fenced("\n".join(["answer tokens that moved most, nats base → head", *answers])))
     diff = _diff(entry)
     if diff:
         parts.append(fenced(diff, "diff"))
     is_open = " open" if v.failed else ""
     summary = f"{_MARK[v.status]} {html_code(v.prompt)} {v.status}"
     return f"<details{is_open}><summary>{summary}</summary>\n\n" + "\n\n".join(parts) + "\n\n</details>"
+
+
+def _answers(entry: Entry) -> Iterator[str]:
+    """What moved inside the fixtures that changed most, a line each, where the tokens' texts are known."""
+    known = [row for row in most_changed(entry.verdict, _MOST_ANSWERS) if row.fixture_id in entry.tokens]
+    for row in known:
+        told = moves(row.base, row.head, entry.tokens[row.fixture_id], _MOST_TOKENS)
+        cells = "  ".join(f"⟨{move.text}⟩ {move.base:.2f} → {move.head:.2f}" for move in told)
+        if cells:
+            yield f"{plain(row.fixture_id, 60)}: {cells}"
 
 
 def html_code(text: str) -> str:

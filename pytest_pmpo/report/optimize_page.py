@@ -6,7 +6,7 @@ templates only decide how it is fenced or escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pytest_pmpo.optimize.masking import MaskRow, MaskTable
@@ -14,7 +14,7 @@ from pytest_pmpo.optimize.records import OptimizeResult, Round
 from pytest_pmpo.report.optimize_chart import LossChart, loss_chart
 from pytest_pmpo.report.redline import Piece, redline
 from pytest_pmpo.report.text import change, count, interval, number, plain, toward_head, visible_characters
-from pytest_pmpo.scoring.records import FixtureScore
+from pytest_pmpo.report.tokens import moves
 
 INERT = 0.005
 """Share of the prompt's loss below which a unit is said to do nothing."""
@@ -70,7 +70,7 @@ class RoundRow:
 
 @dataclass(frozen=True, slots=True)
 class FixtureRow:
-    """One held-out fixture, with the tokens of its answer that changed most: text (or ``#3``) and difference."""
+    """One held-out fixture, and the tokens of its answer that moved most: text (or ``#3``), loss before and after."""
 
     id: str
     before: str
@@ -78,7 +78,7 @@ class FixtureRow:
     delta: str
     better: bool
     broken: bool
-    tokens: tuple[tuple[str, str], ...]
+    tokens: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,19 +203,11 @@ def _fixtures(result: OptimizeResult) -> Iterator[FixtureRow]:
             change(toward_head(verdict, row.delta)),
             row.delta < 0,
             row.broken,
-            _tokens(row.base, row.head, result.token_texts.get(row.fixture_id, ())),
+            tuple(
+                (move.text, f"{move.base:.2f}", f"{move.head:.2f}")
+                for move in moves(row.base, row.head, result.token_texts.get(row.fixture_id, ()), _MOST_TOKENS)
+            ),
         )
-
-
-def _tokens(base: FixtureScore, head: FixtureScore, texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The tokens of the first answer whose loss moved most, in the order of the answer, nats."""
-    if not base.scores or not head.scores or len(base.scores[0].nll) != len(head.scores[0].nll):
-        return ()
-    moves = [(new - old, i) for i, (old, new) in enumerate(zip(base.scores[0].nll, head.scores[0].nll, strict=True), 1)]
-    largest = sorted(moves, key=lambda move: -abs(move[0]))[:_MOST_TOKENS]
-    ordered = sorted(largest, key=lambda move: move[1])
-    known = len(texts) == len(moves)
-    return tuple((plain(texts[i - 1]) or "␣" if known else f"#{i}", change(delta)) for delta, i in ordered)
 
 
 def _facts(result: OptimizeResult) -> tuple[tuple[str, str], ...]:

@@ -19,7 +19,7 @@ class Entry:
         path: prompt file, relative to the repository root, POSIX separators.
         line: 1-based line of the prompt in it.
         before, after: template text of base and head as ``(role, text)`` turns, for a redline; empty where unknown.
-        tokens: text of each scored token of a fixture's first answer, by fixture id, where the app decoded it.
+        tokens: text of each scored token of a fixture's first answer, by fixture id, for those that changed most.
         notes: what was read from the file but cannot be scored.
         spent: what was drawn and graded on the way to the verdict (``--pmpo-confirm``), in one line.
     """

@@ -1,4 +1,4 @@
-"""Token losses on disk, so that nothing is computed twice between runs.
+"""Token losses on disk, so that nothing is computed twice between runs; and the texts of tokens that reports show.
 
 One sqlite file in WAL mode, shared by every process. Keys are sha256 digests over everything the losses depend on (see
 ``scorer.py``), so an entry never has to be invalidated. A value carries a checksum over itself and its key: a flipped
@@ -10,6 +10,7 @@ read-only), scoring goes on without a cache and the reason is kept in ``trouble`
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 import sys
 import time
@@ -31,12 +32,13 @@ _LOOKUP = 500  # keys per query; sqlite allows at least 999 variables
 _BUSY_SECONDS = 30.0
 
 _CREATE = """
-CREATE TABLE IF NOT EXISTS losses (
+CREATE TABLE IF NOT EXISTS {table} (
     key BLOB PRIMARY KEY,
     value BLOB NOT NULL,
     used INTEGER NOT NULL
 ) WITHOUT ROWID
 """
+_LOSSES, _TEXTS = "losses", "texts"
 
 
 class LossCache:
@@ -56,7 +58,22 @@ class LossCache:
 
     def get(self, keys: Sequence[Key]) -> dict[Key, Losses]:
         """The losses of those keys that are stored and sound."""
-        found: dict[Key, Losses] = {}
+        return {key: _losses(payload) for key, payload in self._get(_LOSSES, keys).items()}
+
+    def put(self, entries: Mapping[Key, Losses]) -> None:
+        """Store losses, all of them or none."""
+        self._put(_LOSSES, {key: _payload(losses) for key, losses in entries.items()})
+
+    def get_texts(self, keys: Sequence[Key]) -> dict[Key, tuple[str, ...]]:
+        """What the tokens say whose losses have those keys, where that is stored and sound."""
+        return {key: tuple(json.loads(payload)) for key, payload in self._get(_TEXTS, keys).items()}
+
+    def put_texts(self, entries: Mapping[Key, tuple[str, ...]]) -> None:
+        """Store what tokens say, all of it or nothing."""
+        self._put(_TEXTS, {key: json.dumps(texts).encode() for key, texts in entries.items()})
+
+    def _get(self, table: str, keys: Sequence[Key]) -> dict[Key, bytes]:
+        found: dict[Key, bytes] = {}
         stale: list[Key] = []
         today = int(time.time()) // _DAY
         with self._opened() as connection:
@@ -65,29 +82,29 @@ class LossCache:
             for start in range(0, len(keys), _LOOKUP):
                 part = keys[start : start + _LOOKUP]
                 marks = ",".join("?" * len(part))
-                rows = connection.execute(f"SELECT key, value, used FROM losses WHERE key IN ({marks})", part)
+                rows = connection.execute(f"SELECT key, value, used FROM {table} WHERE key IN ({marks})", part)
                 for key, value, used in rows:
-                    losses = _unpack(key, value)
-                    if losses is not None:
-                        found[key] = losses
+                    payload = _unpack(key, value)
+                    if payload is not None:
+                        found[key] = payload
                         if used < today:
                             stale.append(key)
             if stale:
                 with connection:
-                    connection.executemany("UPDATE losses SET used = ? WHERE key = ?", [(today, key) for key in stale])
+                    used_today = [(today, key) for key in stale]
+                    connection.executemany(f"UPDATE {table} SET used = ? WHERE key = ?", used_today)
         return found
 
-    def put(self, entries: Mapping[Key, Losses]) -> None:
-        """Store losses, all of them or none."""
+    def _put(self, table: str, entries: Mapping[Key, bytes]) -> None:
         if not entries:
             return
         today = int(time.time()) // _DAY
-        rows = [(key, _pack(key, losses), today) for key, losses in entries.items()]
+        rows = [(key, _checksum(key, payload) + payload, today) for key, payload in entries.items()]
         with self._opened() as connection:
             if connection is None:
                 return
             with connection:
-                connection.executemany("INSERT OR REPLACE INTO losses VALUES (?, ?, ?)", rows)
+                connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", rows)
             self._trim(connection)
 
     def size(self) -> tuple[int, int]:
@@ -106,10 +123,11 @@ class LossCache:
             return
         with connection:
             # a quarter at a time, so that a full cache is not trimmed at every write
-            connection.execute(
-                "DELETE FROM losses WHERE key IN (SELECT key FROM losses ORDER BY used LIMIT"
-                " (SELECT MAX(1, COUNT(*) / 4) FROM losses))"
-            )
+            for table in (_LOSSES, _TEXTS):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE key IN (SELECT key FROM {table} ORDER BY used LIMIT"
+                    f" (SELECT MAX(1, COUNT(*) / 4) FROM {table}))"
+                )
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # only then does the file itself shrink
 
@@ -155,7 +173,8 @@ class LossCache:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # safe in WAL, and quick
-            connection.execute(_CREATE)
+            for table in (_LOSSES, _TEXTS):
+                connection.execute(_CREATE.format(table=table))
         except sqlite3.Error:
             connection.close()
             raise
@@ -187,20 +206,22 @@ def _checksum(key: Key, payload: bytes) -> bytes:
     return hashlib.blake2b(payload, digest_size=_CHECKSUM_BYTES, key=key).digest()
 
 
-def _pack(key: Key, losses: Losses) -> bytes:
-    values = array("d", losses)
-    if sys.byteorder == "big":
-        values.byteswap()
-    payload = values.tobytes()
-    return _checksum(key, payload) + payload
-
-
-def _unpack(key: Key, value: object) -> Losses | None:
+def _unpack(key: Key, value: object) -> bytes | None:
+    """The payload, or None where it is not what was stored under the key."""
     if not isinstance(value, bytes) or len(value) < _CHECKSUM_BYTES:
         return None
     checksum, payload = value[:_CHECKSUM_BYTES], value[_CHECKSUM_BYTES:]
-    if checksum != _checksum(key, payload) or len(payload) % 8:
-        return None
+    return payload if checksum == _checksum(key, payload) else None
+
+
+def _payload(losses: Losses) -> bytes:
+    values = array("d", losses)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tobytes()
+
+
+def _losses(payload: bytes) -> Losses:
     values = array("d")
     values.frombytes(payload)
     if sys.byteorder == "big":

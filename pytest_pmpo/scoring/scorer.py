@@ -26,8 +26,12 @@ from pytest_pmpo.scoring.records import (
     TargetScore,
     distinct_tokens,
 )
+from pytest_pmpo.scoring.token_texts import token_texts
 
 Turns = tuple[Turn, ...]
+
+END_OF_TURN = "⟨end of turn⟩"
+"""What reports call the token that ends a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,29 @@ class Scorer:
         requests = [self._request(turns, continuation, fixture, i) for i, continuation in enumerate(continuations)]
         losses = self._losses(requests)
         return tuple(_target_score(request, losses) for request in requests)
+
+    def answer_texts(self, prompt: Prompt, fixtures: Sequence[Fixture], metric: Metric) -> dict[str, tuple[str, ...]]:
+        """What each token of every fixture's first text says, by fixture id, for those that were scored.
+
+        Looked up where it was asked before; else asked of the model's tokenizer if the model is open, and left out if
+        it is not: nothing is opened for the sake of a report.
+        """
+        requests = {fixture.id: self._requests(prompt, fixture, metric)[0] for fixture in fixtures}
+        keys = [request.key for request in requests.values()]
+        found = {} if self.cache is None else self.cache.get_texts(keys)
+        missing = {request.key: request for request in requests.values() if request.key not in found}
+        if missing and self.opened:
+            contexts: dict[Turns, EncodedContext] = {}
+            said = {key: self._say(request, contexts) for key, request in missing.items()}
+            found |= said
+            if self.cache is not None:
+                self.cache.put_texts(said)
+        return {id_: found[request.key] for id_, request in requests.items() if request.key in found}
+
+    def _say(self, request: _Request, contexts: dict[Turns, EncodedContext]) -> tuple[str, ...]:
+        sequence = self._encode(self.backend, request, contexts)
+        texts = token_texts(self.backend.tokenizer, sequence.tokens[sequence.target_start :])
+        return (*texts[:-1], END_OF_TURN) if request.continuation.end_of_turn else texts
 
     def _requests(self, prompt: Prompt, fixture: Fixture, metric: Metric) -> list[_Request]:
         turns = render(prompt, fixture)

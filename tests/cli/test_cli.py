@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -123,6 +124,21 @@ def test_report_makes_other_reports_from_json(repo: Repo, pmpo):
     assert "prompts/spam.prompt.yml" in printed.out
     assert pmpo("report", "out.json", "--sarif", "out.sarif").code == 0
     assert json.loads((repo.path / "out.sarif").read_text())["runs"]
+
+
+def test_reports_show_each_answer_token_under_base_and_head(repo: Repo, pmpo):
+    """Also when every loss came from the cache and no model was opened."""
+    repo.worsen()
+    for name in ("first.json", "second.json"):
+        pmpo("check", "--json", name, "--html", "out.html", "--markdown", "out.md")
+        [entry] = [e for e in repo.json(name)["entries"] if e["path"] == "prompts/spam.prompt.yml"]
+        assert entry["tokens"]
+        assert set(map("".join, entry["tokens"].values())) <= {"spam", "ham"}
+        assert re.search(r"⟨[sh]⟩ \d+\.\d\d → \d+\.\d\d  ⟨[pa]⟩ \d", (repo.path / "out.md").read_text("utf-8"))
+        cells = re.findall(
+            r'<span class="tok"[^>]*>(.)<small>(\d+\.\d\d)</small>', (repo.path / "out.html").read_text("utf-8")
+        )
+        assert {letter for letter, _ in cells} == set("spamh")
 
 
 def test_report_refuses_what_is_no_result(repo: Repo, pmpo):

@@ -22,10 +22,9 @@ from pytest_pmpo.prompts.model import Expected, Fixture, PromptSuite
 from pytest_pmpo.report import optimize_report
 from pytest_pmpo.report.optimize_chart import loss_chart
 from pytest_pmpo.report.optimize_live import LiveTable
-from pytest_pmpo.report.optimize_page import FixtureRow, page
+from pytest_pmpo.report.optimize_page import page
 from pytest_pmpo.scoring.backends.fake import FakeBackend
 from pytest_pmpo.scoring.metrics.cross_entropy import CrossEntropy
-from pytest_pmpo.scoring.records import FixtureScore
 from pytest_pmpo.scoring.scorer import Scorer
 
 TEXT = "You like tea and long walks by the sea.\n\n- Say praise or blame.\n\nText: {{ input }}\nLabel:\n"
@@ -124,19 +123,27 @@ def test_the_history_has_a_row_per_round_and_the_chart_a_point_per_row(result: O
         assert all(0 <= x <= chart.width and 0 <= y <= chart.height for x, y in line.dots)
 
 
-def test_fixtures_show_the_tokens_that_moved(result: OptimizeResult) -> None:
+def test_fixtures_show_the_tokens_of_their_answers_with_the_loss_before_and_after(result: OptimizeResult) -> None:
     rows = page(result).fixtures
     assert {row.id for row in rows} == set(result.splits["heldout"])
-    assert all(text.startswith("#") and delta[0] in "+−" for row in rows for text, delta in row.tokens)
-    texts = {row.id: tuple("abcdefghij"[: len(score.scores[0].nll)]) for row, score in _heldout(result)}
-    named = page(replace(result, token_texts=texts)).fixtures
-    assert all(text in "abcdefghij" for row in named for text, _ in row.tokens)
-    assert [[d for _, d in row.tokens] for row in named] == [[d for _, d in row.tokens] for row in rows]
+    assert result.verdict is not None
+    deltas = {delta.fixture_id: delta for delta in result.verdict.fixtures}
+    for row in rows:
+        before, after = (score.scores[0].nll for score in (deltas[row.id].base, deltas[row.id].head))
+        letters = list(row.id.rstrip("0123456789"))
+        told = [(letter, f"{a:.2f}", f"{b:.2f}") for letter, a, b in zip(letters, before, after, strict=True)]
+        assert len(row.tokens) == min(5, len(letters))
+        assert _in_order(row.tokens, told)
 
 
-def _heldout(result: OptimizeResult) -> list[tuple[FixtureRow, FixtureScore]]:
-    scores = {score.fixture_id: score for score in result.after.heldout.fixtures}
-    return [(row, scores[row.id]) for row in page(result).fixtures]
+def test_tokens_whose_text_is_not_known_are_numbered(result: OptimizeResult) -> None:
+    rows = page(replace(result, token_texts={})).fixtures
+    assert all(text.startswith("#") for row in rows for text, _, _ in row.tokens)
+
+
+def _in_order(part: tuple[tuple[str, str, str], ...], whole: list[tuple[str, str, str]]) -> bool:
+    rest = iter(whole)
+    return all(item in rest for item in part)
 
 
 def test_a_run_without_a_winner_says_why_and_shows_no_change(result: OptimizeResult) -> None:

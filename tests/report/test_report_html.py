@@ -13,7 +13,7 @@ import pytest
 from pytest_pmpo.gate.records import Verdict
 from pytest_pmpo.report import html
 from pytest_pmpo.report.chart import HEIGHT, WIDTH, chart
-from pytest_pmpo.report.records import Report
+from pytest_pmpo.report.records import Entry, Report
 
 VOID = {"meta", "line", "rect", "br"}
 
@@ -106,6 +106,14 @@ def test_fixtures_come_worst_first_with_their_tokens(report: Report) -> None:
     words = " ".join("".join(Page(text).text).split())
     assert re.search(r"base ye ?0\.90 s↵ ?1\.10 head ye ?1\.02 s↵ ?1\.22", words)
     assert "#1" in words  # tokens without known text are numbered
+
+
+def test_tokens_are_told_of_the_fixtures_that_changed_most_whichever_way(judge: Callable[..., Verdict]) -> None:
+    verdict = judge(-0.1, n=60)
+    text = html.render(Report(entries=(Entry(verdict, verdict.prompt),)))
+    told = re.findall(r"answer tokens of (case-\d+),", text)
+    by_size = sorted(verdict.fixtures, key=lambda row: -abs(row.delta))
+    assert set(told) == {row.fixture_id for row in by_size[:40]}
 
 
 def test_tables_and_charts_have_names_for_screen_readers(report: Report) -> None:

@@ -37,6 +37,10 @@ class Tokenizer(Protocol):
         text a chat template rendered, which holds it already."""
         ...
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of ids, special tokens left out; U+FFFD where they end within a character."""
+        ...
+
     @property
     def end_of_turn(self) -> int | None:
         """The id that ends an assistant turn (the chat template's, else EOS), if there is one."""

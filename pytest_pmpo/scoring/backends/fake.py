@@ -38,6 +38,10 @@ class FakeTokenizer:
         """One id per byte; lone surrogates are kept as their three bytes."""
         return tuple(text.encode("utf-8", "surrogatepass"))
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The bytes as text, without the end of a turn."""
+        return bytes(token for token in tokens if token != END_OF_TURN).decode("utf-8", "replace")
+
 
 class FakeBackend:
     """Scores and samples with the cache model. Counts what it was asked, so that tests can look."""
@@ -123,8 +127,7 @@ def _sample(context: Sequence[int], settings: SamplingSettings, rng: random.Rand
         _count(tokens, counts, start=len(tokens) - 1)
     new = tuple(tokens[len(context) :])
     finished = bool(new) and new[-1] == END_OF_TURN
-    text = bytes(token for token in new if token != END_OF_TURN).decode("utf-8", "replace")
-    return Generation(text, new, logprob, finished)
+    return Generation(FakeTokenizer().decode(new), new, logprob, finished)
 
 
 def _draw(weights: list[float], temperature: float, rng: random.Random) -> int:
