@@ -10,88 +10,86 @@ import argparse
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.scoring import job as jobs
-from benchmarks.scoring import models, ways
-from benchmarks.scoring.floor import matmul_rate, matrix_flops, timed
+from benchmarks.scoring import models, vllm_engine, ways
+from benchmarks.scoring.floor import matmul_rate, matrix_flops
+from benchmarks.scoring.tables import Way, growth_table, variants_table, ways_table
 from pytest_pmpo.scoring.records import EncodedSequence
 
-JOBS = {"h200": jobs.H200, "cpu": jobs.CPU, "long": jobs.LONG}
+JOBS = {"h200": jobs.H200, "cpu": jobs.CPU}
 
 
 def main() -> int:
-    """Run every way and print seconds, × floor and peak memory beyond the weights."""
+    """Print what was asked for: the ways of one job, or how one way's cost grows."""
     arguments = _arguments()
     device = torch.device(arguments.device)
     dtype = getattr(torch, arguments.dtype or ("bfloat16" if device.type == "cuda" else "float32"))
     model = models.load(arguments.model, device, dtype)
-    sequences = JOBS[arguments.job].sequences(model.config.vocab_size)
-    size = 8192 if device.type == "cuda" else 2048
-    rate = matmul_rate(device, dtype, size)
-    floor = matrix_flops(model, sequences) / rate
     print(f"{arguments.model}, {dtype}, {_machine(device)}, {_versions()}")
-    print(JOBS[arguments.job].describe(sequences))
-    print(f"floor {floor:.2f} s at {rate / 1e12:.3g} TFLOP/s (a {size}² product)\n")
-    print(f"| {'way':<44} | seconds | × floor | peak GB beyond weights | largest difference, nats/token |")
-    print(f"|{'-' * 46}|--------:|--------:|-----------------------:|-------------------------------:|")
-    reference: np.ndarray | None = None
-    for name, call in _ways(arguments, model, sequences):
-        seconds, peak, means = _measure(call, device, arguments.repeats)
-        reference = np.array(means) if reference is None else reference
-        difference = float(np.abs(np.array(means) - reference).max())
-        peak_text = "–" if peak is None else f"{peak / 1e9:.2f}"
-        print(
-            f"| {name:<44} | {seconds:7.2f} | {seconds / floor:7.2f} | {peak_text:>22} | {difference:30.1e} |",
-            flush=True,
-        )
+    if arguments.job == "long":
+        growth_table(jobs.LONG, model, device, arguments.repeats)
+    elif arguments.job == "variants":
+        variants_table(jobs.VARIANTS, model, device, arguments.repeats)
+    else:
+        _compare(arguments, model, device, dtype)
     return 0
 
 
-def _ways(
-    arguments: argparse.Namespace, model: Any, sequences: Sequence[EncodedSequence]
-) -> list[tuple[str, Callable[[], ways.Means]]]:
-    def ours(path: str, tokens: int | None) -> Callable[[], ways.Means]:
-        scorer = ways.Ours(model, path, tokens)
-        return lambda: scorer(sequences)
+def _compare(arguments: argparse.Namespace, model: Any, device: torch.device, dtype: torch.dtype) -> None:
+    job = JOBS[arguments.job]
+    sequences = job.sequences(model.config.vocab_size)
+    size = 8192 if device.type == "cuda" else 2048
+    rate = matmul_rate(device, dtype, size)
+    floor = matrix_flops(model, sequences) / rate
+    print(job.describe(sequences))
+    print(f"floor {floor:.2f} s at {rate / 1e12:.3g} TFLOP/s (a {size}² product)\n")
+    with tempfile.TemporaryDirectory() as scratch:
+        table = [*_library_ways(arguments, model), *_our_ways(arguments, model)]
+        skipped = vllm_engine.reason_to_skip(device)
+        if skipped is None:
+            table += _vllm_ways(arguments, model, sequences, Path(scratch))
+        chosen = [way for way in table if not arguments.only or any(word in way.name for word in arguments.only)]
+        ways_table(chosen, sequences, floor, device, arguments.repeats)
+    if skipped is not None:
+        print(f"\nskipped: {skipped}")
 
-    table: list[tuple[str, Callable[[], ways.Means]]] = [
-        ("one sequence at a time, full logits", lambda: ways.one_at_a_time(model, sequences)),
+
+def _library_ways(arguments: argparse.Namespace, model: Any) -> list[Way]:
+    table = [Way("one sequence at a time, full logits", partial(ways.one_at_a_time, model))]
+    for n in arguments.batch_sizes:
+        table.append(
+            Way(f"padded batches of {n}, full log-softmax", partial(ways.padded_full_logits, model, batch_size=n))
+        )
+    for n in arguments.lm_eval:
+        call = partial(ways.lm_evaluation_harness, model, models.tokenizer(arguments.model), batch_size=n)
+        table.append(Way(f"lm-evaluation-harness, batch {n}", call))
+    return table
+
+
+def _our_ways(arguments: argparse.Namespace, model: Any) -> list[Way]:
+    table = [Way(f"pytest-pmpo, {path} path", ways.Ours(model, path)) for path in ("plain", "prefix", "tree")]
+    return table + [
+        Way(f"pytest-pmpo, tree path, {n} a row", ways.Ours(model, "tree", n)) for n in arguments.row_tokens
     ]
-    table += [
-        (f"padded batches of {n}, full log-softmax", lambda n=n: ways.padded_full_logits(model, sequences, n))
-        for n in arguments.batch_sizes
+
+
+def _vllm_ways(
+    arguments: argparse.Namespace, model: Any, sequences: Sequence[EncodedSequence], scratch: Path
+) -> list[Way]:
+    folder = models.directory(arguments.model, model, arguments.weights or scratch)
+    engine = vllm_engine.VLLM(lambda: folder, max(len(s.tokens) for s in sequences))
+    return [
+        Way("vLLM prompt_logprobs", engine.prompt_logprobs, memory=False),
+        Way("vLLM prefill with prefix cache, no loss", engine.prefill, memory=False),
     ]
-    if arguments.lm_eval:
-        tokenizer = models.tokenizer(arguments.model)
-        table += [
-            (
-                f"lm-evaluation-harness, batch {n}",
-                lambda n=n: ways.lm_evaluation_harness(model, tokenizer, sequences, n),
-            )
-            for n in arguments.lm_eval
-        ]
-    table += [(f"pytest-pmpo {path} path", ours(path, None)) for path in ("plain", "prefix", "tree")]
-    table += [(f"pytest-pmpo tree path, {n} tokens a row", ours("tree", n)) for n in arguments.row_tokens]
-    return [row for row in table if not arguments.only or any(word in row[0] for word in arguments.only)]
-
-
-def _measure(
-    call: Callable[[], ways.Means], device: torch.device, repeats: int
-) -> tuple[float, int | None, ways.Means]:
-    held: list[ways.Means] = []
-    if device.type == "cuda":
-        call()  # kernels load on first use
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-    seconds = min(timed(lambda: held.append(call()), device) for _ in range(repeats))
-    peak = torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None
-    return seconds, peak, held[-1]
 
 
 def _machine(device: torch.device) -> str:
@@ -99,8 +97,13 @@ def _machine(device: torch.device) -> str:
 
 
 def _versions() -> str:
-    names = ("torch", "transformers", "lm_eval") if "--lm-eval" in sys.argv else ("torch", "transformers")
-    return ", ".join([f"Python {platform.python_version()}", *(f"{n} {importlib.metadata.version(n)}" for n in names)])
+    found = [f"Python {platform.python_version()}"]
+    for name in ("torch", "transformers", "liger_kernel", "lm_eval", "vllm"):
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)
 
 
 def _arguments() -> argparse.Namespace:
@@ -108,12 +111,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype")
     parser.add_argument("--model", default="smollm2-135m", help="a shape or a directory")
-    parser.add_argument("--job", choices=JOBS, default="cpu")
-    parser.add_argument("--repeats", type=int, default=2, help="the fastest of so many runs counts")
+    parser.add_argument("--job", choices=[*JOBS, "long", "variants"], default="cpu")
+    parser.add_argument("--repeats", type=int, default=2, help="the fastest run counts; a slow way runs once")
     parser.add_argument("--batch-sizes", type=int, nargs="*", default=[8])
     parser.add_argument("--lm-eval", type=int, nargs="*", default=[], help="batch sizes of lm-evaluation-harness")
     parser.add_argument("--row-tokens", type=int, nargs="*", default=[])
     parser.add_argument("--only", nargs="*", help="ways whose name holds one of these words")
+    parser.add_argument("--weights", type=Path, help="where random weights are written for vLLM")
     return parser.parse_args()
 
 

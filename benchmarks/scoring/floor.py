@@ -37,10 +37,10 @@ def matrix_flops(model: Any, sequences: Sequence[EncodedSequence]) -> float:
     Attention's own products are left out, so the floor is a little lower than what can be reached.
     """
     head = model.get_output_embeddings()
-    linear = sum(
+    linear: int = sum(
         module.weight.numel()
         for module in model.modules()
         if isinstance(module, torch.nn.Linear) and module is not head
     )
     targets = sum(s.target_length for s in sequences)
-    return 2.0 * (linear * distinct_tokens(sequences) + head.weight.numel() * targets)
+    return 2.0 * (linear * distinct_tokens(sequences) + int(head.weight.numel()) * targets)

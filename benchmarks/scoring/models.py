@@ -65,3 +65,13 @@ def tokenizer(name: str) -> Any:
         return AutoTokenizer.from_pretrained(Path(name), local_files_only=True)
     words = Tokenizer(WordLevel({"word": 0, "end": 1}, unk_token="word"))
     return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="end", bos_token="end", pad_token="end")
+
+
+def directory(name: str, model: Any, folder: Path) -> Path:
+    """Where the model's weights lie for another engine to read: written to ``folder`` once if they are random."""
+    if name not in SHAPES:
+        return Path(name)
+    if not (folder / "config.json").exists():
+        model.save_pretrained(folder)
+        tokenizer(name).save_pretrained(folder)
+    return folder

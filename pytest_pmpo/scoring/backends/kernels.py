@@ -68,7 +68,7 @@ class TreeBlocks:
         # long blocks first, so that the last ones to run are short
         blocks.sort(key=lambda block: block[6], reverse=True)
         self.blocks = _int32(blocks, device)
-        self.ranges = _int32(ranges or [(0, 0, 0, 0)], device)
+        self.ranges = _int32([*ranges, (0, 0, 0, 0)], device)  # the kernel reads, and drops, one row more
 
     def attend(
         self,

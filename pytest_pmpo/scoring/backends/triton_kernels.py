@@ -125,7 +125,8 @@ def tree_attention(
 
     blocks: int32 [b, 7]: first query; number of queries; first, last + 1 row of its context in ``ranges``; first own
     key; last + 1 own key; position of the first query.
-    ranges: int32 [r, 4]: first, last + 1 key; position of the first; 1 in the chunk's own keys, 0 in the carried ones.
+    ranges: int32 [r + 1, 4]: first, last + 1 key; position of the first; 1 in the chunk's own keys, 0 in the carried
+    ones. The last row is never used.
     """
     block = blocks + tl.program_id(0) * 7
     head = tl.program_id(1).to(tl.int64)
@@ -143,12 +144,18 @@ def tree_attention(
     k_base, v_base = key + head * k_head, value + head * v_head
     ck_base, cv_base = carried_key + head * ck_head, carried_value + head * cv_head
     positions = position + line
-    for number in range(tl.load(block + 2), tl.load(block + 3)):
+    last = tl.load(block + 3)
+    for number in range(tl.load(block + 2), last + 1):
+        segment = number == last  # after its context the segment itself, up to the block's last query
         part = ranges + number * 4
-        low, high, at, own = tl.load(part), tl.load(part + 1), tl.load(part + 2), tl.load(part + 3) == 1
+        low = tl.where(segment, tl.load(block + 4), tl.load(part))
+        high = tl.where(segment, tl.load(block + 5), tl.load(part + 1))
+        at = tl.where(segment, position + count - (high - low), tl.load(part + 2))
+        own = segment | (tl.load(part + 3) == 1)
         kb, vb = tl.where(own, k_base, ck_base), tl.where(own, v_base, cv_base)
         ks, vs = tl.where(own, k_row, ck_row), tl.where(own, v_row, cv_row)
-        bare = low if WINDOWED else high - (high - low) % KEYS
+        seen = high - low - tl.where(segment, count, 0)  # keys that every query sees
+        bare = low if WINDOWED else low + seen - seen % KEYS
         acc, highest, total = _visit(
             q, acc, highest, total, low, bare, at, positions, kb, vb, ks, vs, scale, softcap, window,
             HEAD, SIZE, WINDOWED, CAPPED, False, KEYS,
@@ -157,16 +164,5 @@ def tree_attention(
             q, acc, highest, total, bare, high, at + bare - low, positions, kb, vb, ks, vs, scale, softcap, window,
             HEAD, SIZE, WINDOWED, CAPPED, True, KEYS,
         )  # fmt: skip
-    low, high = tl.load(block + 4), tl.load(block + 5)
-    past = high - low - count
-    bare = low if WINDOWED else low + past - past % KEYS
-    acc, highest, total = _visit(
-        q, acc, highest, total, low, bare, position - past, positions, k_base, v_base, k_row, v_row, scale, softcap,
-        window, HEAD, SIZE, WINDOWED, CAPPED, False, KEYS,
-    )  # fmt: skip
-    acc, highest, total = _visit(
-        q, acc, highest, total, bare, high, position - past + bare - low, positions, k_base, v_base, k_row, v_row,
-        scale, softcap, window, HEAD, SIZE, WINDOWED, CAPPED, True, KEYS,
-    )  # fmt: skip
     result = (acc / total[:, None]).to(output.dtype.element_ty)
     tl.store(output + where * o_row + heads * o_head + d[None, :], result, mask=inside)
