@@ -7,6 +7,7 @@ read-only checkout, does not cost the verdict: what was drawn is kept in memory 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -144,19 +145,20 @@ def local_writer(engine: Engine, grader: Grader, settings: SamplingSettings, max
 
 
 def token_limit(metric: Metric | None, fixtures: Sequence[Fixture], head: PromptScore) -> int:
-    """The token limit a bank's responses were drawn with: the length of the longest one that was cut, else the usual.
+    """The token limit a bank's responses were drawn with: the usual length of those that were cut, else the default.
 
-    New responses have to be drawn with the same one: a cut answer is likelier than the whole one that begins so.
+    New responses have to be drawn with the same one: a cut answer is likelier than the whole one that begins so. Read
+    again, a few cut answers have another number of tokens than they were drawn with, hence the usual and not the most.
     """
     if metric is None:
         return MAX_NEW_TOKENS
-    cut = [
+    cut = Counter(
         len(score.nll)
         for fixture, row in zip(fixtures, head.fixtures, strict=True)
         for text, score in zip(metric.continuations(fixture), row.scores, strict=True)
         if not text.end_of_turn
-    ]
-    return max(cut, default=MAX_NEW_TOKENS)
+    )
+    return max(cut, key=lambda length: (cut[length], length), default=MAX_NEW_TOKENS)
 
 
 class _Keeper:

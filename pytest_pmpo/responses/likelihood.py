@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from pytest_pmpo.errors import BankError, EncodingError
+from pytest_pmpo.errors import BankError, EncodingError, Location
 from pytest_pmpo.prompts.model import Fixture, Prompt
 from pytest_pmpo.responses.records import Response
 from pytest_pmpo.scoring.metrics.base import Scores
@@ -38,8 +38,8 @@ def log_probabilities(
         scores = scorer.score(prompts, fixtures, metric)
     except EncodingError as error:
         raise BankError(
-            f"a response of bank {path} cannot be scored: {error.message}",
-            location=error.location,
+            f"a response of the bank cannot be scored: {error.message}",
+            location=_line(error, metric, fixtures) or Location(path),
             hint="take its line out of the bank, or draw shorter responses",
         ) from error
     found: dict[Key, list[float]] = defaultdict(list)
@@ -48,6 +48,16 @@ def log_probabilities(
             for text, target in zip(metric.continuations(fixture), row.scores, strict=True):
                 found[fixture.id, text.text, text.end_of_turn].append(-target.total)
     return dict(found)
+
+
+def _line(error: EncodingError, metric: _Texts, fixtures: Sequence[Fixture]) -> Location | None:
+    """Where the response stands that an error names by its fixture and number, as the scorer labels it."""
+    for fixture in fixtures:
+        for number, text in enumerate(metric.continuations(fixture), 1):
+            if error.message.startswith(f"fixture {fixture.id!r}, text {number}:"):
+                rows = (r for r in metric.usable[fixture.id] if Continuation(r.text, r.finished) == text)
+                return next(rows).location
+    return None
 
 
 class _Texts:

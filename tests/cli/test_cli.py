@@ -6,42 +6,14 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pmpo.cli import COMMANDS, main
+from pytest_pmpo.cli import COMMANDS
 
 if TYPE_CHECKING:
     from tests.conftest import Repo
-
-
-@dataclass(frozen=True)
-class Done:
-    """A finished command."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def pmpo(repo: Repo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Run ``pmpo`` in the repository, in this process."""
-    monkeypatch.chdir(repo.path)
-
-    def run(*arguments: str) -> Done:
-        capsys.readouterr()
-        try:
-            code = main(arguments)
-        except SystemExit as stopped:  # argparse's own way out
-            code = int(stopped.code or 0)
-        captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
-
-    return run
 
 
 def test_check_of_an_unchanged_tree_is_0(pmpo):
@@ -271,7 +243,8 @@ def test_ctrl_c_is_130(pmpo):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fetch, "run", stopped)
-        assert pmpo("fetch") == Done(130, "", "")
+        done = pmpo("fetch")
+    assert (done.code, done.out, done.err) == (130, "", "")
 
 
 def test_usage_is_argparse_s(pmpo):

@@ -144,7 +144,7 @@ def test_an_empty_bank_says_what_to_do() -> None:
 
 def test_a_response_longer_than_the_context_names_the_bank() -> None:
     scorer = Scorer("x", lambda: FakeBackend(context_length=200))
-    with pytest.raises(BankError, match=r"p\.responses\.jsonl cannot be scored.*the model takes 200"):
+    with pytest.raises(BankError, match=r"p\.responses\.jsonl:4: a response of the bank cannot .*the model takes 200"):
         weigh(bank(row("yes"), row("no " * 100, 0.0)), [F1], scorer, model=MODEL)
 
 
