@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_pmpo.app.check import Checker
+from pytest_pmpo.app.optimize_bank import aim, keep
 from pytest_pmpo.app.project import Task
 from pytest_pmpo.errors import ConfigError
+from pytest_pmpo.optimize.bank_objective import BankObjective
 from pytest_pmpo.optimize.budget import Budget
 from pytest_pmpo.optimize.handover import Delivered, HandOver, hand_over, short_name
 from pytest_pmpo.optimize.listener import Listener
@@ -22,6 +24,8 @@ from pytest_pmpo.optimize.strategies.select import choose
 from pytest_pmpo.prompts.formats.base import Format, ParseContext
 from pytest_pmpo.prompts.source import WorkingTree
 from pytest_pmpo.report import optimize_report
+from pytest_pmpo.scoring.metrics.base import Metric
+from pytest_pmpo.scoring.metrics.response_bank import ResponseBank
 from pytest_pmpo.scoring.scorer import Scorer
 
 OUT = "pmpo-out"
@@ -38,6 +42,8 @@ class Wanted:
         record: file that the language models' answers are appended to.
         task: what the prompt is for; default the prompt's own description or text.
         segmenter: what cuts the prompt into parts: its structure, or the language model as in the paper.
+        top_up: fresh responses to each fixture from every prompt about to be accepted, where a response bank is
+            optimized; ``top_up_tokens`` limits them all together, ``grader`` grades them (default the bank's).
     """
 
     strategy: str = "pmpo"
@@ -52,16 +58,24 @@ class Wanted:
     record: Path | None = None
     task: str | None = None
     segmenter: Literal["structure", "model"] = "structure"
+    top_up: int = 2
+    top_up_tokens: int | None = None
+    grader: str | None = None
     hand_over: HandOver = field(default_factory=HandOver)
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What one optimization left behind: the reports always, the rest as far as it was won and asked for."""
+    """What one optimization left behind: the reports always, the rest as far as it was won and asked for.
+
+    Attributes:
+        bank: the response bank, where it has grown.
+    """
 
     result: OptimizeResult
     reports: tuple[Path, Path]
     delivered: Delivered
+    bank: Path | None = None
 
 
 def optimize(checker: Checker, task: Task, wanted: Wanted, listener: Listener, environ: Mapping[str, str]) -> Finished:
@@ -71,16 +85,23 @@ def optimize(checker: Checker, task: Task, wanted: Wanted, listener: Listener, e
         PmpoError: whatever is wrong with the prompt, its fixtures, the model, a name, the journal or the hand-over. The
             reports are on disk by the time the hand-over can fail.
     """
-    result = run(request(checker, task, wanted, environ), listener)
+    engine = checker.models.engine(task.model, task.settings)
+    with aim(checker, task, engine, wanted.grader, wanted.top_up) as found:
+        result = run(request(checker, task, wanted, found.metric, environ), listener)
+    if found.note:
+        result = replace(result, notes=(*result.notes, found.note))
+    bank = keep(checker, task, result)
     name = output_name(task)
     reports = optimize_report.write(result, wanted.out, name, wanted.templates)
     body = reports[0].read_text(encoding="utf-8")
     root = checker.project.root
     delivered = hand_over(result, root, wanted.out, wanted.hand_over, body=body, environ=environ, name=name)
-    return Finished(result, reports, delivered)
+    return Finished(result, reports, delivered, bank)
 
 
-def request(checker: Checker, task: Task, wanted: Wanted, environ: Mapping[str, str]) -> OptimizeRequest:
+def request(
+    checker: Checker, task: Task, wanted: Wanted, metric: Metric | BankObjective, environ: Mapping[str, str]
+) -> OptimizeRequest:
     """What the optimizer needs to know of a task.
 
     Raises:
@@ -90,7 +111,6 @@ def request(checker: Checker, task: Task, wanted: Wanted, environ: Mapping[str, 
     project = checker.project
     choice = choose(wanted.strategy)
     engine = checker.models.engine(task.model, task.settings)
-    metric = checker.metric(task)
     source = WorkingTree(project.root)
     names = wanted.rewriters or (("local",) if choice.asks_model else ("structural",))
     rounds = choice.rounds if wanted.rounds is None else wanted.rounds
@@ -104,15 +124,19 @@ def request(checker: Checker, task: Task, wanted: Wanted, environ: Mapping[str, 
         strategy=choice.strategy,
         rewriters=tuple(_rewriter(checker, name, engine.scorer, wanted, environ) for name in names),
         journals=wanted.out / "journals",
-        budget=Budget(rounds, wanted.forward_tokens, wanted.generated_tokens, wanted.minutes),
+        budget=Budget(rounds, wanted.forward_tokens, wanted.generated_tokens, wanted.minutes, wanted.top_up_tokens),
         # one verdict is asked for, whatever else has changed in the repository
-        policy=replace(checker.policy(task, engine, metric), family=1),
+        policy=replace(checker.policy(task, engine, _gate_metric(metric)), family=1),
         task=wanted.task,
         seed=wanted.seed,
         tuning=replace(choice.tuning, segmenter=wanted.segmenter),
         constraints=choice.constraints,
         context=ParseContext(source.read, source.glob, task.settings.label_keys),
     )
+
+
+def _gate_metric(metric: Metric | BankObjective) -> Metric:
+    return ResponseBank({}) if isinstance(metric, BankObjective) else metric
 
 
 def output_name(task: Task) -> str:

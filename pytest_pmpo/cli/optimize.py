@@ -18,6 +18,7 @@ from pytest_pmpo.optimize.strategies.select import CHOICES
 from pytest_pmpo.options import SETTINGS
 from pytest_pmpo.report.optimize_live import LiveTable
 from pytest_pmpo.report.text import plain, visible_characters
+from pytest_pmpo.responses.records import Response
 
 _IRRELEVANT = {"base", "baseline", "strict"}
 
@@ -40,6 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--forward-tokens", type=int, metavar="N")
     limits.add_argument("--generated-tokens", type=int, metavar="N")
     limits.add_argument("--minutes", type=float, metavar="N")
+    bank = parser.add_argument_group("where a response bank lies beside the prompt")
+    bank.add_argument(
+        "--top-up",
+        type=int,
+        default=2,
+        metavar="N",
+        help="responses to each fixture from a prompt about to be accepted",
+    )
+    bank.add_argument("--top-up-tokens", type=int, metavar="N", help="tokens sampled for the bank in all")
+    bank.add_argument("--grader", metavar="NAME", help="of those responses (default: the one that graded the bank)")
     hand = parser.add_argument_group("what to do with a winner")
     hand.add_argument("--out", type=Path, default=Path(OUT), metavar="DIR", help=f"patch and reports (default {OUT})")
     hand.add_argument("--branch", nargs="?", const="", metavar="NAME", help="commit it (default: on pmpo/PROMPT)")
@@ -113,6 +124,9 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
         record=arguments.record,
         task=arguments.task,
         segmenter=arguments.segmenter,
+        top_up=arguments.top_up,
+        top_up_tokens=arguments.top_up_tokens,
+        grader=arguments.grader,
         hand_over=hand,
     )
 
@@ -122,6 +136,9 @@ def _show(finished: Finished) -> None:
     if delivered.patch is not None:
         print(f"patch: {delivered.patch} (git apply {delivered.patch})")
     print(f"report: {finished.reports[0]}, {finished.reports[1]}")
+    if finished.bank is not None:
+        grown = sum(isinstance(row, Response) for row in finished.result.drawn)
+        print(f"bank: {finished.bank} has grown by {grown} responses")
     if delivered.suggestion is not None:
         state = "unchanged" if delivered.suggestion.unchanged else "updated" if delivered.suggestion.existed else "new"
         print(f"branch: {plain(delivered.suggestion.branch)} at {delivered.suggestion.commit[:12]}, {state}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pytest_pmpo.errors import BankError
+from pytest_pmpo.errors import BankError, ConfigError
 from pytest_pmpo.optimize.objective import Part
 from pytest_pmpo.prompts.model import Fixture, Prompt
 from pytest_pmpo.responses.bank import SUFFIX
@@ -42,6 +42,13 @@ class BankObjective:
     max_new_tokens: int = 256
     minimum: float = MIN_COVERAGE
     batch: int = BATCH
+
+    def __post_init__(self) -> None:
+        if self.per_fixture < 1 or self.max_new_tokens < 1:
+            raise ConfigError(
+                f"a top-up of {self.per_fixture} responses of {self.max_new_tokens} tokens",
+                hint="give positive numbers; to optimize the loss of the labels instead, --metric cross-entropy",
+            )
 
     @property
     def info(self) -> MetricInfo:

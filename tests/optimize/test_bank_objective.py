@@ -1,4 +1,4 @@
-"""A response bank as the objective: accepted prompts answer for themselves, within the budget, and a kill loses nothing."""
+"""A response bank as the objective: accepted prompts answer for themselves, in budget, and a kill loses nothing."""
 
 from __future__ import annotations
 

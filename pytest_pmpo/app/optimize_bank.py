@@ -1,0 +1,102 @@
+"""The response bank beside a prompt as what is optimized, and where the responses of a run are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_pmpo.app.banks import find_bank
+from pytest_pmpo.app.check import Checker
+from pytest_pmpo.app.confirm import MAX_NEW_TOKENS
+from pytest_pmpo.app.grading import grader_for, require_same_grader
+from pytest_pmpo.app.locks import exclusive
+from pytest_pmpo.app.models import Engine
+from pytest_pmpo.app.project import Task
+from pytest_pmpo.errors import BankError, Location
+from pytest_pmpo.optimize.bank_objective import BankObjective
+from pytest_pmpo.optimize.records import OptimizeResult
+from pytest_pmpo.prompts.source import WorkingTree
+from pytest_pmpo.responses.bank import append
+from pytest_pmpo.responses.records import Bank, Response
+from pytest_pmpo.scoring.metrics.base import Metric
+from pytest_pmpo.scoring.metrics.response_bank import NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What to optimize: a metric of the labels, or a bank; ``note`` says why a bank that is there is not used."""
+
+    metric: Metric | BankObjective
+    note: str = ""
+
+
+@contextmanager
+def aim(checker: Checker, task: Task, engine: Engine, grader: str | None, per_fixture: int) -> Iterator[Aim]:
+    """The metric the gate would take; a grader's process, where there is one, ends with the block.
+
+    Args:
+        grader: by the command line, else the bank's.
+        per_fixture: fresh responses to each fixture from every prompt about to be accepted.
+
+    Raises:
+        BankError: the bank is malformed, or was asked for by name and is missing or lacks a fixture.
+        GraderError: nobody knows how to grade, or two graders would be mixed.
+    """
+    wants_bank = task.settings.metric in ("auto", NAME)
+    bank = find_bank(WorkingTree(checker.project.root), task.path) if wants_bank else None
+    if bank is None:
+        if task.settings.metric == NAME:
+            raise BankError(
+                f"metric = {NAME!r}, but {task.path} has no bank",
+                location=Location(task.path),
+                hint=f"pmpo bank build {task.path}",
+            )
+        yield Aim(checker.metric(task))
+        return
+    with grader_for(checker.project, task, bank, checker.base_for_trust, grader) as opened:
+        limit = _token_limit(bank, engine)
+        wanted = BankObjective(bank, opened, engine.model.fingerprint, per_fixture, max_new_tokens=limit)
+        lacking = wanted.lacking(task.suite.fixtures, task.suite.prompt)
+        if lacking is not None and task.settings.metric != NAME:
+            note = f"the bank {bank.path} is not used: fixture {lacking.id!r}, for one, has no usable response in it"
+            yield Aim(checker.metric(task), note)
+            return
+        require_same_grader(bank, task, opened)
+        yield Aim(wanted)
+
+
+def keep(checker: Checker, task: Task, result: OptimizeResult) -> Path | None:
+    """Add what a run has sampled to the bank beside the prompt; None where there is nothing new.
+
+    Raises:
+        BankError: if the file cannot be written.
+    """
+    if not result.drawn:
+        return None
+    root = checker.project.root
+    with exclusive(checker.models.cache_folder(), str(root / task.path)):
+        bank = find_bank(WorkingTree(root), task.path)
+        if bank is None:
+            return None  # taken away while the run went on; its responses stay beside the journal
+        known = {row.identity for row in bank.responses}
+        fresh = [
+            row
+            for row in result.drawn
+            if (row.identity not in known if isinstance(row, Response) else row.digest not in bank.proposals)
+        ]
+        append(root / bank.path, fresh)
+    return root / bank.path if fresh else None
+
+
+def _token_limit(bank: Bank, engine: Engine) -> int:
+    """The limit the bank's responses were drawn with: the length of the longest one that was cut, else the usual one.
+
+    Fresh ones have to be drawn with the same: a cut answer is likelier than the whole one that begins so.
+    """
+    cut = [row.text for row in bank.responses if not row.finished]
+    if not cut:
+        return MAX_NEW_TOKENS
+    tokenizer = engine.scorer.backend.tokenizer
+    return max(len(tokenizer.encode(text, special_tokens=False)) for text in cut)
