@@ -16,7 +16,7 @@ import torch
 
 from pytest_pmpo.prompts.model import Turn
 from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
-from pytest_pmpo.scoring.backends.budget import bytes_per_token, free_bytes, key_value_bytes
+from pytest_pmpo.scoring.backends.budget import bytes_per_token, free_bytes, is_out_of_memory, key_value_bytes
 from pytest_pmpo.scoring.backends.hf_tokenizer import HFTokenizer
 from pytest_pmpo.scoring.encode import encode_context
 from pytest_pmpo.scoring.records import EncodedSequence
@@ -24,7 +24,7 @@ from pytest_pmpo.scoring.records import EncodedSequence
 CPU_BATCH = 16_384
 """Prompt and answer tokens of a batch on a CPU; keys and values of all of them are held while it grows."""
 
-CUDA_BATCH = 131_072
+CUDA_BATCH = 49_152
 """The same on a GPU, where a step takes as long for hundreds of answers as for one."""
 
 _SHARE = 0.25  # of free memory for keys and values; prompts' activations and the cache's growth by copying need theirs
@@ -53,15 +53,25 @@ class Sampler:
         """``samples`` answers per conversation, flat and in order, without log-probabilities, and what to score."""
         contexts = [encode_context(self._tokenizer, turns).tokens for turns in conversations for _ in range(samples)]
         answers: list[Tokens] = [()] * len(contexts)
-        done = 0
+        waiting = sorted(range(len(contexts)), key=lambda i: -len(contexts[i]))  # rows of like length together
+        limit = self._batch_tokens()
         with self._seeded(settings.seed), torch.inference_mode():
-            for batch in _batches(contexts, settings.max_new_tokens, self._batch_tokens()):
-                rows = self._batch([contexts[i] for i in batch], settings)
-                for i, row in zip(batch, rows, strict=True):
+            while waiting:
+                width = len(contexts[waiting[0]]) + settings.max_new_tokens
+                batch = waiting[: max(1, limit // width)]
+                try:
+                    written = self._batch([contexts[i] for i in batch], settings)
+                except (RuntimeError, MemoryError) as error:
+                    if len(batch) == 1 or not is_out_of_memory(error):
+                        raise
+                    limit = len(batch) * width // 2
+                    torch.cuda.empty_cache()
+                    continue
+                for i, row in zip(batch, written, strict=True):
                     answers[i] = row
-                done += len(batch)
+                waiting = waiting[len(batch) :]
                 if progress is not None:
-                    progress(done, len(contexts))
+                    progress(len(contexts) - len(waiting), len(contexts))
         scored = [EncodedSequence(c + a, len(c), "a sample") for c, a in zip(contexts, answers, strict=True)]
         return [self._generation(answer) for answer in answers], scored
 
@@ -109,16 +119,6 @@ class Sampler:
 def with_logprobs(drawn: Sequence[Generation], losses: Sequence[Sequence[float]]) -> list[Generation]:
     """Answers with the log-probability of their tokens, nats."""
     return [replace(answer, logprob=-math.fsum(row)) for answer, row in zip(drawn, losses, strict=True)]
-
-
-def _batches(contexts: Sequence[Tokens], new_tokens: int, limit: int) -> Iterator[list[int]]:
-    """Indices in batches of contexts of like length, longest first."""
-    order = sorted(range(len(contexts)), key=lambda i: -len(contexts[i]))
-    start = 0
-    while start < len(order):
-        rows = max(1, limit // (len(contexts[order[start]]) + new_tokens))
-        yield order[start : start + rows]
-        start += rows
 
 
 def _until(tokens: Tokens, end: int | None) -> Tokens:

@@ -13,6 +13,7 @@ transformers = pytest.importorskip("transformers", reason="the model libraries a
 
 from pytest_pmpo.prompts.model import Turn  # noqa: E402
 from pytest_pmpo.scoring.backends.base import SamplingSettings  # noqa: E402
+from pytest_pmpo.scoring.backends.generation import Sampler  # noqa: E402
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend  # noqa: E402
 from pytest_pmpo.scoring.records import EncodedSequence  # noqa: E402
 
@@ -75,3 +76,22 @@ def test_greedy_takes_the_likeliest(backend: TransformersBackend) -> None:
     [(answer,)] = backend.generate(CONVERSATIONS[1:], SamplingSettings(temperature=0, max_new_tokens=1))
     losses = backend.score([EncodedSequence((9, token), 1) for token in range(97)])
     assert answer.tokens[0] == min(range(97), key=lambda token: losses[token][0])
+
+
+def test_out_of_memory_halves_the_batch_and_loses_no_answer(
+    backend: TransformersBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Sampler._batch
+    sizes = []
+
+    def scarce(self: Sampler, contexts: Any, settings: SamplingSettings) -> Any:
+        sizes.append(len(contexts))
+        if len(contexts) > 2:
+            raise torch.OutOfMemoryError("no memory left")
+        return whole(self, contexts, settings)
+
+    settings = SamplingSettings(temperature=0, max_new_tokens=4)
+    expected = backend.generate(CONVERSATIONS, settings, samples=4)
+    monkeypatch.setattr(Sampler, "_batch", scarce)
+    assert backend.generate(CONVERSATIONS, settings, samples=4) == expected
+    assert sizes[:3] == [8, 4, 2]
