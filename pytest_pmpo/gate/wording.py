@@ -127,7 +127,7 @@ class Wording:
         if self._blind:
             return (
                 f"{self.signed(c.delta)} on average, but with {self.drawn} no difference could be decided, however "
-                f"large: {self._takes}"
+                f"large: {self._takes}{self._enough('; ')}"
             )
         return (
             f"{self.signed(c.delta)} on average, somewhere between {self.signed(c.lower_bound)} and "
@@ -153,7 +153,8 @@ class Wording:
         c = self.comparison
         if c.needed_for_delta is None or c.needed_for_delta <= c.n:
             return ""
-        return f"{lead}about {_rounded_up(c.needed_for_delta):,} fixtures like these would see one of this size"
+        about = _rounded_up(c.needed_for_delta)
+        return f"{lead}about {about:,} fixtures like these would see a mean difference of this size"
 
     @property
     def drawn(self) -> str:
@@ -170,7 +171,7 @@ class Wording:
         """What these fixtures can see: ``12 fixtures can see ≥ 6 %; about 40 would see 3 %``."""
         c = self.comparison
         if math.isinf(c.detectable):
-            return f"{self.drawn} can decide nothing, whatever the difference: {self._takes}{self._enough('; ')}"
+            return f"{self.drawn} can decide nothing, whatever the difference: {self._takes}"
         text = f"{self.drawn} can see ≥ {self.size(c.detectable)}"
         if c.needed is not None and c.needed > c.n:
             text += f"; about {_rounded_up(c.needed):,} would see {self.size(self.tolerance)}"

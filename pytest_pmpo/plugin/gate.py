@@ -99,6 +99,7 @@ class Gate:
         self.is_worker = hasattr(config, "workerinput")
         self.results = Results()
         self._chosen: tuple[str, ...] = ()
+        self._session: pytest.Session | None = None
         self._written: list[str] = []
         if not self.is_worker:
             outputs.check(config, self.given, checker)
@@ -112,8 +113,9 @@ class Gate:
         return lines
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Discover, so that a mistake in ``prompts`` is one clear message and not an internal error."""
+        self._session = session
         try:
             self._chosen = tuple(path for path in self.checker.project.discovered() if self._wanted(path))
         except PmpoError as error:
@@ -201,10 +203,21 @@ class Gate:
         verbosity = self.config.get_verbosity()
         report = make_report(self.checker, self.results)
         lines = [*summary(report, verbosity, width=width), *note_lines(report, verbosity)]
+        lines += [f"  {trouble}" for trouble in self.checker.cache_troubles()] if lines else []
         if verbosity >= 0 and (lines or self._written):
             terminalreporter.write_sep("-", "prompts")
         for line in (*lines, *self._written):
             terminalreporter.write_line(line)
+        if self._optimizes and self._session is not None:
+            from pytest_pmpo.plugin import optimize  # nobody else pays for the optimizer
+
+            optimize.run(self.config, self.checker, self.results, self._session)
+
+    @property
+    def _optimizes(self) -> bool:
+        option = self.config.getoption
+        asked = option("pmpo_optimize") or option("pmpo_optimize_rounds") is not None
+        return bool(asked) and not self.is_worker and not option("collectonly")
 
     def _wanted(self, path: str) -> bool:
         """Whether a configured prompt takes part: without arguments all do, else those below a named folder."""

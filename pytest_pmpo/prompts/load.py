@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import PurePosixPath
 
 from pytest_pmpo.errors import FixtureError, FormatError, Location
@@ -37,7 +38,7 @@ def load(
     """
     suites = _parse(source, path, formats, label_keys)
     beside = load_fixtures(source, path)
-    return tuple(_with_fixtures(suite, beside) for suite in suites)
+    return tuple(_with_fixtures(suite, beside, source) for suite in suites)
 
 
 def load_prompts(
@@ -120,16 +121,29 @@ def _check_text(path: str, data: bytes) -> None:
         ) from error
 
 
-def _with_fixtures(suite: PromptSuite, beside: tuple[Fixture, ...]) -> PromptSuite:
+def _with_fixtures(suite: PromptSuite, beside: tuple[Fixture, ...], source: Source) -> PromptSuite:
     fixtures = (*suite.fixtures, *beside)
     check_unique(fixtures)
     if not fixtures:
         path = suite.prompt.path
         name = sidecar_names(path)[-len(SUFFIXES)]
+        misnamed = _misnamed(source, path)
+        hint = f"put labelled inputs into {name} beside {PurePosixPath(path).name}"
         notes = f"; {suite.prompt.notes[0].message}" if suite.prompt.notes else ""
         raise FixtureError(
             f"the prompt has no fixtures, so there is nothing to judge it by{notes}",
             location=Location(path),
-            hint=f"put labelled inputs into {name} beside {PurePosixPath(path).name}",
+            hint=hint if misnamed is None else f"is {misnamed} meant to hold them? Then call it {name}",
         )
     return replace(suite, fixtures=fixtures)
+
+
+def _misnamed(source: Source, path: str) -> str | None:
+    """A file beside a prompt that looks like its sidecar and is not called as one (``NAME.fixture.yaml``)."""
+    folder, _, name = path.rpartition("/")
+    pattern = f"{folder}/*" if folder else "*"
+    names = {found.rpartition("/")[2].lower(): found for found in source.glob(pattern) if found != path}
+    wanted = [sidecar.rpartition("/")[2].lower() for sidecar in sidecar_names(path)]
+    stem = name.split(".")[0].lower()
+    close = (names[near] for one in wanted for near in get_close_matches(one, names, n=1, cutoff=0.9))
+    return next((found for found in close if found.rpartition("/")[2].lower().startswith(stem)), None)

@@ -82,13 +82,21 @@ def summary(report: Report, verbosity: int = 0, *, width: int = 80) -> list[str]
     listed = rows if verbosity > 0 else rows[:_LISTED]
     room = max((_cells(size) for _, size, _, _ in listed), default=0)
     for status, size, name, beside in listed:
-        lines.append(_cut(f"  {status:<13}{_fitted(size, room + 1)} {name}", width))
+        lines += _row(status, _fitted(size, room + 1), name, width)
         lines += _wrapped(beside, width, " " * 15, " " * 15) if beside else []
     for entry in report.entries:
         lines += _wrapped(f"{entry.verdict.prompt}: {entry.spent}", width, "  ", "    ") if entry.spent else []
     if len(listed) < len(rows):
         lines.append(f"  … {len(rows) - len(listed)} more; -v shows all")
     return [*lines, *_closing(report, width)]
+
+
+def _row(status: str, size: str, name: str, width: int) -> list[str]:
+    """Status, size and name; the name on a line of its own where it would be cut."""
+    row = f"  {status:<13}{size} {name}"
+    if _cells(row) <= width or not size.strip():
+        return [_cut(row, width)]
+    return [_cut(f"  {status:<13}{size}".rstrip(), width), _cut(f"      {name}", width)]
 
 
 def _size(verdict: Verdict) -> str:

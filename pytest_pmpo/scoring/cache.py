@@ -4,13 +4,15 @@ One sqlite file in WAL mode, shared by every process. Keys are sha256 digests ov
 ``scorer.py``), so an entry never has to be invalidated. A value carries a checksum over itself and its key: a flipped
 byte is a miss, never a wrong loss. A batch of entries is one transaction: a process killed in the middle of it loses
 that batch and nothing else. A file sqlite cannot read is put aside and begun anew; where the disk refuses (full,
-read-only), scoring goes on without a cache and the reason is kept in ``trouble``.
+no folder), scoring goes on without a cache and the reason is kept in ``trouble``; a cache in a folder that cannot be
+written, such as one baked into an image, is read all the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import sys
 import time
@@ -20,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 Key = bytes
 Losses = tuple[float, ...]
@@ -29,7 +32,7 @@ DEFAULT_MAX_BYTES = 1 << 30
 _CHECKSUM_BYTES = 8
 _DAY = 86_400
 _LOOKUP = 500  # keys per query; sqlite allows at least 999 variables
-_BUSY_SECONDS = 30.0
+_SHARED: Mapping[str, Any] = {"timeout": 30.0, "check_same_thread": False}
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS {table} (
@@ -54,6 +57,7 @@ class LossCache:
         self.max_bytes = max_bytes
         self.trouble: str | None = None
         self._connection: sqlite3.Connection | None = None
+        self._read_only = False
         self._lock = Lock()  # one thread at a time
 
     def get(self, keys: Sequence[Key]) -> dict[Key, Losses]:
@@ -89,7 +93,7 @@ class LossCache:
                         found[key] = payload
                         if used < today:
                             stale.append(key)
-            if stale:
+            if stale and not self._read_only:
                 with connection:
                     used_today = [(today, key) for key in stale]
                     connection.executemany(f"UPDATE {table} SET used = ? WHERE key = ?", used_today)
@@ -102,6 +106,9 @@ class LossCache:
         rows = [(key, _checksum(key, payload) + payload, today) for key, payload in entries.items()]
         with self._opened() as connection:
             if connection is None:
+                return
+            if self._read_only:
+                self.trouble = f"{self.path.parent} cannot be written: nothing is added to the cache there"
                 return
             with connection:
                 connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", rows)
@@ -160,6 +167,11 @@ class LossCache:
             return self._connection
         self.close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._read_only = self.path.exists() and not os.access(self.path.parent, os.W_OK)
+        if self._read_only:
+            return self._keep(
+                sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, **_SHARED)
+            )
         try:
             return self._connect()
         except sqlite3.DatabaseError as error:
@@ -169,7 +181,7 @@ class LossCache:
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
+        connection = sqlite3.connect(self.path, **_SHARED)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # safe in WAL, and quick
@@ -178,6 +190,9 @@ class LossCache:
         except sqlite3.Error:
             connection.close()
             raise
+        return self._keep(connection)
+
+    def _keep(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         self._connection = connection
         self._end = weakref.finalize(self, connection.close)
         return connection

@@ -179,7 +179,7 @@ def test_an_undecided_difference_says_how_many_fixtures_would_see_one_of_its_siz
     verdict = decide(score(head), score(base), Policy(), model="tiny")
     assert verdict.status == "inconclusive"
     told = int(verdict.reason.split("; about ")[1].split()[0].replace(",", ""))
-    assert "fixtures like these would see one of this size" in verdict.reason
+    assert "fixtures like these would see a mean difference of this size" in verdict.reason
     times = -(-told // 6)
     again = decide(score(head * times), score(base * times), Policy(), model="tiny")
     assert again.status == "improved"

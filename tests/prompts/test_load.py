@@ -178,3 +178,13 @@ def test_the_formats_of_this_package_load_with_sidecars(tmp_path: Path) -> None:
     for name in ("a.prompt.yml", "b.md", "c.prompty"):
         (suite,) = load(source, name, builtin_formats())
         assert [(f.vars, f.label) for f in suite.fixtures] == [({"input": "x"}, Expected("y"))], name
+
+
+@pytest.mark.parametrize("name", ["a.fixture.yaml", "a.fixtures.yam", "a.fixures.jsonl", "A.Fixture.csv"])
+def test_a_file_that_looks_like_a_sidecar_and_is_not_called_as_one_is_named(tmp_path: Path, name: str) -> None:
+    source = write(
+        tmp_path, **{"p/a.lines": "one\n", f"p/{name}": "- {id: s1, expected: x}\n", "p/b.fixtures.yaml": ""}
+    )
+    with pytest.raises(FixtureError, match="no fixtures") as caught:
+        load(source, "p/a.lines", [Lines()])
+    assert caught.value.hint == f"is p/{name} meant to hold them? Then call it p/a.fixtures.yaml"

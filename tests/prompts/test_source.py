@@ -167,6 +167,9 @@ class TestWorkingTree:
         assert tree.glob("**/*.txt") == ("a.txt", "b.txt", "sub/c.txt", "sub/deep/d.txt")
         assert tree.glob("sub/*.txt") == ("sub/c.txt",)
         assert tree.glob("none/*.txt") == ()
+        assert tree.glob("*/*.txt") == ("sub/c.txt",)
+        assert tree.glob("s*/**/*.txt") == ("sub/c.txt", "sub/deep/d.txt")
+        assert tree.glob("sub/*/*") == ("sub/deep/d.txt",)
         with pytest.raises(SourceError):
             tree.glob("../*/x.txt")
 
@@ -295,6 +298,16 @@ class TestBase:
         with pytest.raises(SourceError, match="git is not installed"):
             find_base(repo.path, "main", NOTHING)
         assert find_base(repo.path, None, NOTHING) == NoBase("git is not installed")
+
+    @pytest.mark.parametrize("environ", [{"GITHUB_BASE_REF": "main"}, {"CHANGE_TARGET": "main"}])
+    def test_a_pull_request_without_a_clone_or_without_git_is_an_error(
+        self, repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]
+    ) -> None:
+        with pytest.raises(BaseUnavailableError, match="but this is not a git repository"):
+            find_base(tmp_path, None, environ)
+        monkeypatch.setenv("PATH", "")
+        with pytest.raises(BaseUnavailableError, match="but git is not installed"):
+            find_base(repo.path, None, environ)
 
     def test_on_an_unborn_branch_there_is_none(self, tmp_path: Path) -> None:
         assert find_base(make(tmp_path).path, None, NOTHING) == NoBase("the repository has no commit yet")
@@ -454,8 +467,12 @@ class TestBase:
         assert base_of(repo, "other").commit == tip
 
     def test_an_unknown_ref_is_an_error(self, repo: Repo) -> None:
-        with pytest.raises(SourceError, match="no commit 'nowhere'"):
+        with pytest.raises(SourceError, match="no commit 'nowhere'") as caught:
             find_base(repo.path, "nowhere", NOTHING)
+        assert caught.value.hint is None
+        with pytest.raises(SourceError, match="no commit 'mian'") as caught:
+            find_base(repo.path, "mian", NOTHING)
+        assert caught.value.hint == "did you mean 'main'?"
 
     @pytest.mark.parametrize(
         "ref", ["--upload-pack=touch pwned", "-x", "main..work", "HEAD:a.txt", "", "a\nb", "^main"]

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from pytest_pmpo.gate.policy import decide
 from pytest_pmpo.gate.records import Policy, Verdict
 from pytest_pmpo.report import terminal
-from pytest_pmpo.report.records import Report
+from pytest_pmpo.report.records import Entry, Report
 from pytest_pmpo.scoring.records import FixtureScore, Measurement, MetricInfo, PromptScore
 
 Judge = Callable[..., Verdict]
@@ -86,6 +86,15 @@ def test_one_line_holds_status_size_and_means(judge: Judge, new: Verdict) -> Non
     assert terminal.one_line(judge(0.1)) == "regressed: 10 % worse, 1.000 → 1.101 nats/token"
     assert terminal.one_line(judge(-0.1)) == "improved: 9.9 % better, 1.000 → 0.901 nats/token"
     assert terminal.one_line(new) == "new: 1.500 nats/token"
+
+
+def test_a_name_that_would_be_cut_has_a_line_of_its_own(judge: Judge) -> None:
+    verdict = judge(0.1, prompt="prompts/customers/letters.prompt.yml")
+    narrow = terminal.summary(Report(entries=(Entry(verdict, verdict.prompt),)), width=44)
+    assert "      prompts/customers/letters.prompt.yml" in narrow
+    assert any(line == "  regressed    10 % worse" for line in narrow)
+    wide = terminal.summary(Report(entries=(Entry(verdict, verdict.prompt),)), width=80)
+    assert "  regressed    10 % worse  prompts/customers/letters.prompt.yml" in wide
 
 
 def test_the_summary_lists_what_needs_a_look_and_counts_the_rest(report: Report) -> None:

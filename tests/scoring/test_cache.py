@@ -100,6 +100,23 @@ def test_threads_may_share_a_cache(tmp_path: Path) -> None:
     assert found == [entries(25, 25 * i) for i in range(40)]
 
 
+def test_a_cache_in_a_folder_that_cannot_be_written_is_read_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = LossCache(tmp_path)
+    written.put(entries(3))
+    written.close()
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    monkeypatch.setattr(os, "access", lambda place, mode: False)  # the superuser may write anywhere
+    cache = LossCache(tmp_path)
+    assert cache.get(list(entries(4))) == entries(3)
+    assert cache.trouble is None
+    cache.put(entries(5))
+    assert cache.trouble == f"{tmp_path} cannot be written: nothing is added to the cache there"
+    assert cache.get(list(entries(5))) == entries(3)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
 def test_the_file_stays_within_its_bound(tmp_path: Path) -> None:
     cache = LossCache(tmp_path, max_bytes=200_000)
     for start in range(0, 20_000, 1000):

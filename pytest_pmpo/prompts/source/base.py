@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -67,14 +68,15 @@ def find_base(root: Path, requested: str | None, environ: Mapping[str, str]) -> 
 
     Raises:
         BaseUnavailableError: there should be a base, but it is not in this clone; the hint is the command that gets it.
+            Also where a pull request runs without a clone or without git.
         SourceError: ``requested`` is not a name of a commit, or git does not work here.
     """
     if find_root(root) is None:
-        return _without(requested, "this is not a git repository")
+        return _without(requested, environ, "this is not a git repository")
     try:
         return _find(root, requested, environ)
     except GitMissingError as error:
-        return _without(requested, error.message)
+        return _without(requested, environ, error.message)
 
 
 def _find(root: Path, requested: str | None, environ: Mapping[str, str]) -> Base | NoBase:
@@ -93,9 +95,15 @@ def _find(root: Path, requested: str | None, environ: Mapping[str, str]) -> Base
     return base
 
 
-def _without(requested: str | None, reason: str) -> NoBase:
+def _without(requested: str | None, environ: Mapping[str, str], reason: str) -> NoBase:
     if requested is not None:
         raise SourceError(f"there is no base {requested!r}: {reason}")
+    target = ci.target(environ)
+    if target is not None:  # a pull request has a base; a gate that cannot see it must not pass everything as new
+        raise BaseUnavailableError(
+            f"{target.branch} is the target of the pull request ({target.service}), but {reason}",
+            hint="give the job a git clone and git itself, or compare with a saved baseline",
+        )
     return NoBase(reason)
 
 
@@ -194,11 +202,19 @@ class _Finder:
     def _shallow(self) -> bool:
         return self._git.line("rev-parse", "--is-shallow-repository") == "true"
 
+    def _near(self, ref: str) -> str | None:
+        """The branch or tag that may have been meant."""
+        listed = self._git.run(
+            "for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads", "refs/tags", "refs/remotes"
+        )
+        close = get_close_matches(ref, listed.decode("utf-8", "replace").splitlines(), n=1)
+        return f"did you mean {close[0]!r}?" if close else None
+
     def _unavailable(self, ref: str, what: str) -> SourceError:
         """The error that says what to fetch. Branch names may hold anything, so the command is quoted for a shell."""
         shallow = self._shallow()
         if not self._remotes or (not shallow and _EXPRESSION.search(ref)):
-            return SourceError(f"{what} in this clone")
+            return SourceError(f"{what} in this clone", hint=self._near(ref))
         branch = ref.removeprefix(f"{self._remote}/")
         wanted = [f"+refs/heads/{branch}:refs/remotes/{self._remote}/{branch}"]
         if _OBJECT_ID.match(ref):

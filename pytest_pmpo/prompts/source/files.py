@@ -114,7 +114,8 @@ class WorkingTree:
         match = matcher(pattern)
         folder = fixed_folder(pattern)
         start = self._root / check_inside(folder) if folder else self._root
-        return tuple(sorted(path for path in self._walk(start, folder) if match(path)))
+        levels = None if "**" in pattern.split("/") else pattern.count("/") - folder.count("/") - bool(folder)
+        return tuple(sorted(path for path in self._walk(start, folder, levels) if match(path)))
 
     def _place(self, path: str) -> str:
         return os.path.join(self._root, check_inside(path))
@@ -132,7 +133,8 @@ class WorkingTree:
             raise SourceError("the path leads out of the repository through a link", location=Location(path))
         return target
 
-    def _walk(self, folder: Path, prefix: str) -> Iterator[str]:
+    def _walk(self, folder: Path, prefix: str, levels: int | None) -> Iterator[str]:
+        """Files below ``folder``, down through ``levels`` of folders (None: all)."""
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError:
@@ -140,8 +142,8 @@ class WorkingTree:
         for entry in entries:
             path = f"{prefix}/{entry.name}" if prefix else entry.name
             if entry.is_dir(follow_symlinks=False):
-                if entry.name != ".git":
-                    yield from self._walk(Path(entry.path), path)
+                if entry.name != ".git" and levels != 0:
+                    yield from self._walk(Path(entry.path), path, None if levels is None else levels - 1)
             elif entry.is_file(follow_symlinks=False):
                 yield path
 
