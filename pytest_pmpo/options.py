@@ -122,6 +122,16 @@ RUN = (
 )
 """What concerns one run only."""
 
+OPTIMIZE = (
+    Option(
+        "optimize",
+        "when the prompts are judged, improve them (as pmpo optimize does): patches and reports in pmpo-out",
+        action="store_true",
+    ),
+    Option("optimize-rounds", "the same, with that many rounds a prompt", metavar="N", kind=int),
+)
+"""Of the plugin alone: the command line has ``pmpo optimize`` with many more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Given:

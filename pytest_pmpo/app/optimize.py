@@ -24,6 +24,8 @@ from pytest_pmpo.optimize.strategies.select import choose
 from pytest_pmpo.prompts.formats.base import Format, ParseContext
 from pytest_pmpo.prompts.source import WorkingTree
 from pytest_pmpo.report import optimize_report
+from pytest_pmpo.report.text import plain
+from pytest_pmpo.responses.records import Response
 from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.metrics.response_bank import ResponseBank
 from pytest_pmpo.scoring.scorer import Scorer
@@ -76,6 +78,26 @@ class Finished:
     reports: tuple[Path, Path]
     delivered: Delivered
     bank: Path | None = None
+
+    def lines(self) -> list[str]:
+        """What there is now, for the terminal."""
+        delivered = self.delivered
+        patch = None if delivered.patch is None else _near(delivered.patch)
+        lines = [] if patch is None else [f"patch: {patch} (git apply {patch})"]
+        lines.append(f"report: {_near(self.reports[0])}, {_near(self.reports[1])}")
+        if self.bank is not None:
+            grown = sum(isinstance(row, Response) for row in self.result.drawn)
+            lines.append(f"bank: {_near(self.bank)} has grown by {grown} responses")
+        if delivered.suggestion is not None:
+            found = delivered.suggestion
+            state = "unchanged" if found.unchanged else "updated" if found.existed else "new"
+            lines.append(f"branch: {plain(found.branch)} at {found.commit[:12]}, {state}")
+        if delivered.pushed:
+            lines.append("pushed")
+        if delivered.opened is not None:
+            updated = ", updated" if delivered.opened.updated else ""
+            lines.append(f"pull request: {plain(delivered.opened.url)}{updated}")
+        return lines
 
 
 def optimize(checker: Checker, task: Task, wanted: Wanted, listener: Listener, environ: Mapping[str, str]) -> Finished:
@@ -133,6 +155,12 @@ def request(
         constraints=choice.constraints,
         context=ParseContext(source.read, source.glob, task.settings.label_keys),
     )
+
+
+def _near(path: Path) -> Path:
+    """As seen from the working directory, where it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _gate_metric(metric: Metric | BankObjective) -> Metric:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pytest_pmpo.app.banks import find_bank
 from pytest_pmpo.app.check import Checker
-from pytest_pmpo.app.confirm import MAX_NEW_TOKENS
 from pytest_pmpo.app.grading import grader_for, require_same_grader
 from pytest_pmpo.app.locks import exclusive
 from pytest_pmpo.app.models import Engine
@@ -19,7 +18,7 @@ from pytest_pmpo.optimize.bank_objective import BankObjective
 from pytest_pmpo.optimize.records import OptimizeResult
 from pytest_pmpo.prompts.source import WorkingTree
 from pytest_pmpo.responses.bank import append
-from pytest_pmpo.responses.records import Bank, Response
+from pytest_pmpo.responses.records import Response
 from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.metrics.response_bank import NAME
 
@@ -56,8 +55,7 @@ def aim(checker: Checker, task: Task, engine: Engine, grader: str | None, per_fi
         yield Aim(checker.metric(task))
         return
     with grader_for(checker.project, task, bank, checker.base_for_trust, grader) as opened:
-        limit = _token_limit(bank, engine)
-        wanted = BankObjective(bank, opened, engine.model.fingerprint, per_fixture, max_new_tokens=limit)
+        wanted = BankObjective(bank, opened, engine.model.fingerprint, per_fixture)
         lacking = wanted.lacking(task.suite.fixtures, task.suite.prompt)
         if lacking is not None and task.settings.metric != NAME:
             note = f"the bank {bank.path} is not used: fixture {lacking.id!r}, for one, has no usable response in it"
@@ -88,15 +86,3 @@ def keep(checker: Checker, task: Task, result: OptimizeResult) -> Path | None:
         ]
         append(root / bank.path, fresh)
     return root / bank.path if fresh else None
-
-
-def _token_limit(bank: Bank, engine: Engine) -> int:
-    """The limit the bank's responses were drawn with: the length of the longest one that was cut, else the usual one.
-
-    Fresh ones have to be drawn with the same: a cut answer is likelier than the whole one that begins so.
-    """
-    cut = [row.text for row in bank.responses if not row.finished]
-    if not cut:
-        return MAX_NEW_TOKENS
-    tokenizer = engine.scorer.backend.tokenizer
-    return max(len(tokenizer.encode(text, special_tokens=False)) for text in cut)

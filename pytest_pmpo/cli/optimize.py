@@ -17,8 +17,7 @@ from pytest_pmpo.optimize.rewriters.select import NAMES
 from pytest_pmpo.optimize.strategies.select import CHOICES
 from pytest_pmpo.options import SETTINGS
 from pytest_pmpo.report.optimize_live import LiveTable
-from pytest_pmpo.report.text import plain, visible_characters
-from pytest_pmpo.responses.records import Response
+from pytest_pmpo.report.text import visible_characters
 
 _IRRELEVANT = {"base", "baseline", "strict"}
 
@@ -78,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"error: {visible_characters(str(error))}")
             exit_code = TROUBLE
             continue
-        _show(finished)
+        print(*finished.lines(), sep="\n")
         if finished.result.ending == "interrupted":
             return INTERRUPTED
         exit_code = TROUBLE if finished.result.ending == "failed" else exit_code
@@ -129,20 +128,3 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
         grader=arguments.grader,
         hand_over=hand,
     )
-
-
-def _show(finished: Finished) -> None:
-    delivered = finished.delivered
-    if delivered.patch is not None:
-        print(f"patch: {delivered.patch} (git apply {delivered.patch})")
-    print(f"report: {finished.reports[0]}, {finished.reports[1]}")
-    if finished.bank is not None:
-        grown = sum(isinstance(row, Response) for row in finished.result.drawn)
-        print(f"bank: {finished.bank} has grown by {grown} responses")
-    if delivered.suggestion is not None:
-        state = "unchanged" if delivered.suggestion.unchanged else "updated" if delivered.suggestion.existed else "new"
-        print(f"branch: {plain(delivered.suggestion.branch)} at {delivered.suggestion.commit[:12]}, {state}")
-    if delivered.pushed:
-        print("pushed")
-    if delivered.opened is not None:
-        print(f"pull request: {plain(delivered.opened.url)}{', updated' if delivered.opened.updated else ''}")

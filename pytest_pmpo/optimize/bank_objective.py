@@ -19,6 +19,8 @@ from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.metrics.response_bank import MIN_COVERAGE, ResponseBank, coverage
 from pytest_pmpo.scoring.records import Continuation, Measurement, MetricInfo, PromptScore, TargetScore
 
+USUAL_TOKENS = 256
+
 
 @dataclass(frozen=True, slots=True)
 class BankObjective:
@@ -30,7 +32,7 @@ class BankObjective:
         model: fingerprint of the scoring model itself, as bank lines hold it.
         per_fixture: fresh responses to each fixture from every prompt about to be accepted (more where the bank has
             grown so large that so few would not cover the prompt).
-        max_new_tokens: of one response.
+        max_new_tokens: of one response; None for the limit the bank's own were drawn with.
         minimum: share of a prompt's own responses that must be covered.
         batch: conversations per call of the generator.
     """
@@ -39,15 +41,15 @@ class BankObjective:
     grader: Grader
     model: str
     per_fixture: int = 2
-    max_new_tokens: int = 256
+    max_new_tokens: int | None = None
     minimum: float = MIN_COVERAGE
     batch: int = BATCH
 
     def __post_init__(self) -> None:
-        if self.per_fixture < 1 or self.max_new_tokens < 1:
+        if self.per_fixture < 1 or (self.max_new_tokens is not None and self.max_new_tokens < 1):
             raise ConfigError(
-                f"a top-up of {self.per_fixture} responses of {self.max_new_tokens} tokens",
-                hint="give positive numbers; to optimize the loss of the labels instead, --metric cross-entropy",
+                "a top-up needs at least one response of at least one token",
+                hint="to optimize the loss of the labels instead, --metric cross-entropy",
             )
 
     @property
@@ -65,6 +67,17 @@ class BankObjective:
             self.grader.identity,
             numbers,
         )
+
+    def token_limit(self, count: Callable[[str], int]) -> int:
+        """Most tokens of a fresh response: as given, else the length of the longest of the bank's that was cut, else
+        the usual one. A cut answer is likelier than the whole one that begins so, so all are drawn with one limit.
+
+        Args:
+            count: tokens of a text.
+        """
+        if self.max_new_tokens is not None:
+            return self.max_new_tokens
+        return max((count(row.text) for row in self.bank.responses if not row.finished), default=USUAL_TOKENS)
 
     def without(self, drawn: Bank) -> BankObjective:
         """The bank as it was before these responses joined it."""

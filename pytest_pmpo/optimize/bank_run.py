@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -68,6 +69,11 @@ class BankRun:
         self._metrics = PartedBank()
         self._said: dict[str, None] = {}
 
+    @cached_property
+    def _limit(self) -> int:
+        """Most tokens of a fresh response."""
+        return self._wanted.token_limit(self._evaluation.count_tokens)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What weighing had to say, what was drawn, what the budget did not buy."""
@@ -81,7 +87,7 @@ class BankRun:
     def plan(self, incumbent: Prompt) -> tuple[str, ...]:
         """What the objective is, and what a top-up may cost."""
         each, responses = self._wanted.per_fixture, len(self._wanted.bank.responses)
-        most = each * len(self._splits.development) * self._wanted.max_new_tokens
+        most = each * len(self._splits.development) * self._limit
         return (
             f"objective: accuracy estimated from {responses:,} graded responses; every prompt about to be accepted "
             f"adds {each} to each fixture it is judged on (at most {most:,} tokens a time)",
@@ -100,7 +106,7 @@ class BankRun:
     def reserve(self, incumbent: Prompt) -> tuple[int, int]:
         """Held-out passes, and the winner's own held-out responses; never more than half of what may be generated."""
         heldout = self._splits.heldout
-        tokens = self._wanted.per_fixture * len(heldout) * self._wanted.max_new_tokens
+        tokens = self._wanted.per_fixture * len(heldout) * self._limit
         left = self._ledger.top_up_left()
         return RESERVE * self._evaluation.cost([incumbent], heldout), tokens if left is None else min(tokens, left // 2)
 
@@ -157,7 +163,7 @@ class BankRun:
         wanted = demands(self.bank, fixtures, (proposal,), self._each(fixtures), self._wanted.model)
         before = len(self.bank.responses)
         for batch in _batches(wanted, self._wanted.batch):
-            key = _key(batch, self._wanted)
+            key = _key(batch)
             if key not in self._journal.drawn and not self._sample(batch, key, from_reserve):
                 break
             self._take(batch)
@@ -178,7 +184,7 @@ class BankRun:
             self._journal.record_drawn(key, self._ledger.spent)
             return True
         try:
-            most = sum(demand.count for demand in batch) * self._wanted.max_new_tokens
+            most = sum(demand.count for demand in batch) * self._limit
             self._ledger.require_top_up(most, from_reserve=from_reserve)
         except BudgetError as error:
             self._said[f"the bank was not topped up further: {error.message}"] = None
@@ -205,7 +211,7 @@ class BankRun:
             backend.context_length,
             self._wanted.model,
             self._wanted.grader,
-            SamplingSettings(max_new_tokens=self._wanted.max_new_tokens, seed=self._seed),
+            SamplingSettings(max_new_tokens=self._limit, seed=self._seed),
             batch=self._wanted.batch,
         )
 
@@ -243,6 +249,6 @@ def _batches(wanted: Sequence[Demand], size: int) -> Iterator[list[Demand]]:
             yield alike[start : start + size]
 
 
-def _key(batch: Sequence[Demand], wanted: BankObjective) -> str:
+def _key(batch: Sequence[Demand]) -> str:
     rows = [(d.fixture.id, d.proposal.digest, d.count, d.first) for d in batch]
-    return hashlib.sha256(repr((rows, wanted.max_new_tokens)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(repr(rows).encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pmpo import hookspecs
-from pytest_pmpo.options import OUTPUTS, RUN, SETTINGS
+from pytest_pmpo.options import OPTIMIZE, OUTPUTS, RUN, SETTINGS
 from pytest_pmpo.plugin.paths import explicit_paths, looks_like_prompt
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """One group, from the table of options."""
     group = parser.getgroup("pmpo", "gate for prompt changes (pytest-pmpo)")
     group.addoption("--pmpo", action="store_true", default=False, help="judge the prompts that [tool.pmpo] names")
-    for option in (*SETTINGS, *OUTPUTS, *RUN):
+    for option in (*SETTINGS, *OUTPUTS, *RUN, *OPTIMIZE):
         group.addoption(f"--pmpo-{option.name}", **option.arguments())
     parser.addini("pmpo", "judge prompts in every run, as --pmpo does", type="bool", default=False)
 
@@ -68,6 +68,6 @@ def pmpo(request: pytest.FixtureRequest) -> Pmpo:
 def _asked(config: pytest.Config) -> bool:
     if config.getoption("pmpo") or config.getini("pmpo"):
         return True
-    if any(config.getoption(option.dest) is not None for option in (*OUTPUTS, *RUN)):
+    if any(config.getoption(option.dest) is not None for option in (*OUTPUTS, *RUN, *OPTIMIZE)):
         return True
     return any(looks_like_prompt(path) for path in explicit_paths(config))

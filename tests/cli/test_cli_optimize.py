@@ -102,3 +102,54 @@ def test_mistakes_on_the_command_line_are_explained(
     assert main(["optimize", "prompts/praise.md", *arguments]) == 2
     captured = capsys.readouterr()
     assert message in captured.out + captured.err
+
+
+@pytest.fixture
+def banked(project: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The project with a committed response bank; right is what holds a certain letter."""
+    (project / "grading.py").write_text("def letter(response, expected, fixture):\n    return float('l' in response)\n")
+    build = ["bank", "build", "prompts/praise.md", "--per-fixture", "4", "--from", "base,direct"]
+    assert main([*build, "--max-new-tokens", "10", "--grader", "grading:letter", "--model", "fake"]) == 0
+    git(project, "add", ".")
+    git(project, "commit", "-q", "-m", "Bank")
+    capsys.readouterr()
+    return project
+
+
+def test_a_bank_beside_the_prompt_is_what_is_optimized_and_it_keeps_what_was_sampled(
+    banked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = banked / "prompts" / "praise.responses.jsonl"
+    before = file.read_bytes()
+    command = ["optimize", "prompts/praise.md", "--rounds", "1", "--grader", "grading:letter"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "objective response-bank (accuracy)" in out
+    assert "accuracy estimated from 64 graded responses" in out
+    grown = file.read_bytes()
+    assert grown.startswith(before)
+    draws = grown.count(b'"draw"') - before.count(b'"draw"')
+    assert f"has grown by {draws} responses" in out
+    assert main(command) == 0
+    assert "resuming" in capsys.readouterr().out
+    assert file.read_bytes() == grown
+
+
+def test_cross_entropy_by_name_leaves_the_bank_alone(banked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["optimize", "prompts/praise.md", "--rounds", "1", "--metric", "cross-entropy"]) == 0
+    assert "objective cross-entropy" in capsys.readouterr().out
+    assert git(banked, "status", "--porcelain") == ""
+
+
+def test_a_bank_that_lacks_a_fixture_is_passed_over_with_a_note_or_refused_where_it_was_asked_for(
+    banked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = banked / "prompts" / "praise.responses.jsonl"
+    lines = [line for line in file.read_text().splitlines() if '"praise-day"' not in line]
+    file.write_text("\n".join(lines) + "\n")
+    command = ["optimize", "prompts/praise.md", "--rounds", "1", "--grader", "grading:letter"]
+    assert main(command) == 0
+    assert "objective cross-entropy" in capsys.readouterr().out
+    assert "is not used: fixture 'praise-day'" in (banked / "pmpo-out" / "praise.md").read_text()
+    assert main([*command, "--metric", "response-bank"]) == 2
+    assert "fixture 'praise-day' has no usable response" in capsys.readouterr().out
