@@ -26,8 +26,8 @@ from pytest_pmpo.scoring.metrics.base import Scores
 from pytest_pmpo.scoring.metrics.importance import mixture
 from pytest_pmpo.scoring.metrics.response_bank import BankedResponse, ResponseBank
 
-SPOT_CHECKS = 2
-"""Responses that are scored of a fixture whose responses all have one grade."""
+SPOT_CHECKS = 1
+"""Responses that are scored from each proposal of a fixture whose responses all have one grade."""
 
 MANY_CUT = 0.2
 """Share of responses cut by the token limit from which a note says so."""
@@ -64,14 +64,15 @@ def weigh(
     """The metric a bank gives for these fixtures under the scorer's model.
 
     A fixture whose responses all have one grade gets that grade under every prompt. Only a few of its responses are
-    scored, to see whether the prompt is covered: which ones depends on their text alone, so the coverage stays unbiased
-    and base, head and proposals are scored on the same ones.
+    scored, to see whether the prompt is covered: some from each proposal, which stand for the others from it, so that
+    one proposal that does cover the prompt is never missed by chance. Which ones depends on their text alone, so the
+    coverage stays unbiased, and base, head and proposals are scored on the same ones.
 
     Args:
         model: fingerprint of the model itself (its files, not the arithmetic), as bank lines hold it.
         known: further prompts a response may name as its proposal (base and head); the first of them stands in as the
             proposal of written responses in a bank that has no proposal at all.
-        spot_checks: responses to score of a fixture with one grade only; None scores all of them.
+        spot_checks: responses to score from each proposal of a fixture with one grade only; None scores all of them.
 
     Raises:
         BankError: if no response is usable, or one is too long for the model, with file and line.
@@ -95,24 +96,38 @@ def weigh(
             location=Location(bank.path),
         )
     measured = [fixture for fixture in fixtures if fixture.id in usable]
-    scored = {fixture: _to_score(rows, spot_checks) for fixture, rows in usable.items()}
+    chosen = {fixture: _to_score(rows, spot_checks) for fixture, rows in usable.items()}
+    scored = {fixture: tuple(row for row, _ in rows) for fixture, rows in chosen.items()}
     log_p = log_probabilities(bank.path, scored, measured, [prompts[d] for d in drawn_from], scorer)
     banked: dict[str, list[BankedResponse]] = {}
-    for fixture, rows in scored.items():
+    for fixture, rows in chosen.items():
         shares = [counts[fixture].get(digest, 0) for digest in drawn_from]
         shares = shares if any(shares) else [1] * len(drawn_from)
         banked[fixture] = [
-            BankedResponse(row.text, _grade(row), row.finished, mixture(log_p[fixture, row.text, row.finished], shares))
-            for row in rows
+            BankedResponse(row.text, _grade(row), row.finished, mixture(log_p[_key(row)], shares), stands_for)
+            for row, stands_for in rows
         ]
     metric = ResponseBank(banked, held={fixture: len(rows) for fixture, rows in usable.items()})
     return WeighedBank(metric, usable, notes, tuple(drawn_from), log_p)
 
 
-def _to_score(rows: Sequence[Response], spot_checks: int | None) -> tuple[Response, ...]:
-    if spot_checks is None or len(rows) <= spot_checks or len({row.grade for row in rows}) > 1:
-        return tuple(rows)
-    return tuple(sorted(rows, key=_lot)[:spot_checks])
+def _to_score(rows: Sequence[Response], spot_checks: int | None) -> list[tuple[Response, float]]:
+    """The responses to score, each with how many it stands for."""
+    if spot_checks is None or len({row.grade for row in rows}) > 1:
+        return [(row, 1.0) for row in rows]
+    strata: dict[str | None, list[Response]] = defaultdict(list)
+    for row in rows:
+        strata[row.proposal].append(row)
+    each = max(spot_checks, 3 - len(strata))  # two at least
+    return [
+        (row, len(stratum) / min(each, len(stratum)))
+        for stratum in strata.values()
+        for row in sorted(stratum, key=_lot)[:each]
+    ]
+
+
+def _key(row: Response) -> Key:
+    return row.fixture, row.text, row.finished
 
 
 def _lot(row: Response) -> bytes:

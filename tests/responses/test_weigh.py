@@ -167,6 +167,28 @@ def test_a_fixture_of_one_grade_is_spot_checked_and_keeps_its_value() -> None:
     assert measured[0].details["responses"] == measured[1].details["responses"] == 8
 
 
+def test_each_proposal_is_spot_checked_so_none_that_covers_the_prompt_is_missed_by_chance() -> None:
+    rows = [row(f"yes {i}", proposal=OTHER if i else BASE) for i in range(8)]
+    weighed = weigh(bank(*rows), [F1], Scorer("x", FakeBackend), model=MODEL)
+    assert len(weighed.metric.continuations(F1)) == 2
+    assert "yes 0" in {text.text for text in weighed.metric.continuations(F1)}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_prompt_that_was_drawn_from_is_covered_however_the_lots_fall(seed: int) -> None:
+    """Eight fixtures of one grade, a response from the head and three from elsewhere to each."""
+    rng = random.Random(seed)
+    fixtures = [Fixture(f"s{i}", {"q": f"number {i}?"}, Expected("yes")) for i in range(8)]
+    text = iter(f"yes {rng.random()}" for _ in range(100))
+    drawn = [row(f"{HEAD.messages[0].text}{next(text)}", proposal=HEAD, fixture=f) for f in fixtures]
+    drawn += [row(next(text) * 3, proposal=OTHER, fixture=f) for f in fixtures for _ in range(3)]
+    scorer = Scorer("x", FakeBackend)
+    weighed = weigh(bank(*drawn, proposals=(HEAD, OTHER)), fixtures, scorer, model=MODEL)
+    reach = coverage(scorer.score([HEAD], fixtures, weighed.metric)[0])
+    assert reach is not None
+    assert reach.sufficient()
+
+
 def test_spot_checks_leave_the_coverage_unbiased() -> None:
     rng = random.Random(5)
     fixtures = [Fixture(f"s{i}", {"q": f"number {i}?"}, Expected("yes")) for i in range(60)]
@@ -177,7 +199,7 @@ def test_spot_checks_leave_the_coverage_unbiased() -> None:
         for _ in range(4)
     ]
     scorer, reach = Scorer("x", FakeBackend), []
-    for checks in (2, None):
+    for checks in (1, None):
         weighed = weigh(bank(*rows), fixtures, scorer, model=MODEL, spot_checks=checks)
         found = coverage(scorer.score([HEAD], fixtures, weighed.metric)[0])
         assert found is not None

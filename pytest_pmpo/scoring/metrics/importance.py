@@ -58,7 +58,11 @@ def mixture(log_densities: Sequence[float], counts: Sequence[int]) -> float:
 
 
 def self_normalised(
-    log_target: Sequence[float], log_proposal: Sequence[float], grades: Sequence[float], limit: float
+    log_target: Sequence[float],
+    log_proposal: Sequence[float],
+    grades: Sequence[float],
+    limit: float,
+    counts: Sequence[float] | None = None,
 ) -> Estimate:
     """The estimate of one fixture.
 
@@ -67,6 +71,7 @@ def self_normalised(
         log_proposal: log q(y_j) of the mixture, nats.
         grades: c_j.
         limit: M of the coverage.
+        counts: how many draws each response stands for, where not all are here; default one.
 
     Raises:
         ValueError: without responses, or if a log-density is NaN, or all are minus infinity.
@@ -74,8 +79,10 @@ def self_normalised(
     log_weights = [p - q for p, q in zip(log_target, log_proposal, strict=True)]
     if not log_weights or not all(math.isfinite(weight) for weight in log_weights):
         raise ValueError("an estimate needs responses with finite log-probabilities")
-    normaliser = log_sum(log_weights)
-    shares = [math.exp(weight - normaliser) for weight in log_weights]
+    stands_for = [1.0] * len(log_weights) if counts is None else list(counts)
+    terms = [weight + math.log(count) for weight, count in zip(log_weights, stands_for, strict=True)]
+    normaliser = log_sum(terms)
+    shares = [math.exp(term - normaliser) for term in terms]
     value = math.fsum(share * grade for share, grade in zip(shares, grades, strict=True))
     # rounding must not push a mean of grades outside their range
     value = min(max(value, min(grades)), max(grades))
@@ -84,7 +91,8 @@ def self_normalised(
         value,
         math.fsum(share**2 * (grade - value) ** 2 for share, grade in zip(shares, grades, strict=True)),
         1 / math.fsum(share**2 for share in shares),
-        math.fsum(math.exp(min(weight, log_limit)) for weight in log_weights) / len(log_weights),
+        math.fsum(n * math.exp(min(weight, log_limit)) for weight, n in zip(log_weights, stands_for, strict=True))
+        / math.fsum(stands_for),
     )
 
 

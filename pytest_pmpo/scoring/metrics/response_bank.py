@@ -35,12 +35,14 @@ class BankedResponse:
         grade: from 0 (wrong) to 1 (right).
         finished: False where a token limit cut it; its end is not scored then.
         log_proposal: log q(text), nats, under the mixture of prompts the fixture's responses were drawn from.
+        stands_for: how many responses of the bank it stands for, where not all are scored.
     """
 
     text: str
     grade: float
     finished: bool
     log_proposal: float
+    stands_for: float = 1.0
 
 
 class ResponseBank:
@@ -91,6 +93,7 @@ class ResponseBank:
             [row.log_proposal for row in rows],
             grades,
             self._weight_limit,
+            [row.stands_for for row in rows],
         )
         details = {
             "variance": estimate.variance,
