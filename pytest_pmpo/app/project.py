@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -153,9 +153,9 @@ class Project:
         settings = self.config.settings
         found = dict.fromkeys(settings.models, settings)
         if "models" not in self.config.given:
-            unpinned = settings.model_copy(update={"revision": None})
+            unpinned = replace(settings, revision=None)
             for override in settings.override:
-                found = dict.fromkeys(override.models or (), unpinned) | found
+                found = dict.fromkeys(override.given.get("models", ()), unpinned) | found
         return tuple(found.items())
 
     def model_names(self, specs: Sequence[str]) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_pmpo.config.settings import Override, Settings
+from pytest_pmpo.config.record import NAMES, Override, Settings, plain_settings
 from pytest_pmpo.config.table import FILES, ConfigFile, as_config_error, read_table
 
 __all__ = ["Config", "ConfigFile", "Override", "Settings", "changed", "find_file", "load", "read_table"]
@@ -46,11 +46,11 @@ class Config:
         values: dict[str, Any] = {}
         for override in self.settings.override:
             if _matches(override.paths, path):
-                values.update(override.values())
+                values.update(override.given)
         values = {key: value for key, value in values.items() if key not in self.given}
         if "models" in values:
             values["revision"] = None
-        return self.settings.model_copy(update=values) if values else self.settings
+        return replace(self.settings, **values) if values else self.settings
 
     def grader_for(self, path: str) -> tuple[str, str | Mapping[str, Any]] | None:
         """The glob that names a prompt's grader, and how; None where none does. The last one that matches counts.
@@ -70,7 +70,7 @@ class Config:
 
     def describe(self) -> Iterator[str]:
         """One line per setting: name, value as TOML would write it, and where it comes from."""
-        for key in Settings.model_fields:
+        for key in NAMES:
             if key in ("override", "graders"):
                 continue
             yield f"{key} = {_as_toml(getattr(self.settings, key), key)}  ({self.origin(key)})"
@@ -79,7 +79,7 @@ class Config:
             yield f"grader for {glob}: {_as_toml(grader, 'graders')}  ({self.file.shown if self.file else ''}:{line})"
         for i, override in enumerate(self.settings.override):
             line = None if self.file is None else self.file.line_of("override", i)
-            shown = ", ".join(f"{key} = {_as_toml(value, key)}" for key, value in override.values().items())
+            shown = ", ".join(f"{key} = {_as_toml(value, key)}" for key, value in override.given.items())
             place = "" if self.file is None else f"  ({self.file.shown}:{line})"
             yield f"override for {', '.join(override.paths)}: {shown}{place}"
 
@@ -123,8 +123,6 @@ def load(start: Path, top: Path | None, given: Mapping[str, Any], *, options: st
     Raises:
         ConfigError: naming file, line and the near miss of an unknown key, or the option.
     """
-    from pydantic import ValidationError
-
     file = find_file(start, top)
     values: dict[str, Any] = {} if file is None else dict(file.table)
     for key, other in _INSTEAD.items():
@@ -132,10 +130,7 @@ def load(start: Path, top: Path | None, given: Mapping[str, Any], *, options: st
             values.pop(key, None)
     if "models" in given:
         values.pop("model", None)
-    try:
-        settings = Settings.model_validate({**values, **given})
-    except ValidationError as error:
-        raise as_config_error(error, file, given, options) from None
+    settings = _checked({**values, **given}, file, given, options)
     folder = start if file is None else file.path.parent
     return Config(settings, folder, file, dict(given))
 
@@ -146,13 +141,32 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: naming a value that cannot be used.
     """
+    return _checked({**_given_values(settings), **changes}, None, changes, "")
+
+
+def _given_values(settings: Settings) -> dict[str, Any]:
+    """As they could stand in a file."""
+    values = {name: getattr(settings, name) for name in NAMES}
+    values["override"] = [{"paths": entry.paths, **_off(entry.given)} for entry in settings.override]
+    return {name: value for name, value in _off(values).items() if value is not None}
+
+
+def _off(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: False if key == "hard_break" and value is None else value for key, value in values.items()}
+
+
+def _checked(values: Mapping[str, Any], file: ConfigFile | None, given: Mapping[str, Any], options: str) -> Settings:
+    settings = plain_settings(values)
+    if settings is not None:
+        return settings
     from pydantic import ValidationError
 
-    values = {key: getattr(settings, key) for key in Settings.model_fields}
+    from pytest_pmpo.config.settings import Settings as Model
+
     try:
-        return Settings.model_validate({**values, **changes})
+        return Model.model_validate(values).to_record()
     except ValidationError as error:
-        raise as_config_error(error, None, changes, "") from None
+        raise as_config_error(error, file, given, options) from None
 
 
 def _matches(globs: tuple[str, ...], path: str) -> bool:

@@ -1,8 +1,7 @@
-"""The settings of this tool as one frozen record, checked by pydantic.
+"""What the settings may hold, checked and explained by pydantic.
 
-``config.py`` finds and merges them; this file says which there are, what they may hold and what holds by default. The
-field descriptions are what editors show through the published JSON Schema. Later stages add a table of their own as a
-nested model with a default, such as ``[tool.pmpo.optimize]``.
+``record.py`` says which there are and what holds by default; imported only for settings that it does not recognise as
+right. The field descriptions are what editors show through the published JSON Schema.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from pytest_pmpo.config import record
 from pytest_pmpo.errors import ConfigError
 from pytest_pmpo.scoring.devices import choose_device
 
-DEFAULT_MODEL = "smollm2-135m"
-DEFAULT_LABEL_KEYS = ("expected", "expected_output", "ideal", "answer", "output", "label", "reference")
+_DEFAULT = record.Settings()
 
 
 def _as_tuple(value: object) -> object:
@@ -73,13 +72,13 @@ HardBreak = Annotated[
 ]
 
 
-class Record(BaseModel):
+class _Table(BaseModel):
     """What all tables share: frozen, no unknown keys, no silent conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Override(Record):
+class Override(_Table):
     """``[[tool.pmpo.override]]``: other settings for some prompts. The last entry that matches wins, key by key."""
 
     paths: Texts = Field(description="Globs as in .gitignore, from the folder of the configuration file.")
@@ -96,22 +95,23 @@ class Override(Record):
     def _model_means_models(cls, data: Any) -> Any:
         return model_means_models(data)
 
-    def values(self) -> dict[str, Any]:
-        """The settings this entry sets, ``hard_break = false`` among them."""
-        return {key: getattr(self, key) for key in type(self).model_fields if key in self.model_fields_set - {"paths"}}
+    def to_record(self) -> record.Override:
+        """With the settings this entry sets, ``hard_break = false`` among them."""
+        given = [key for key in type(self).model_fields if key in self.model_fields_set - {"paths"}]
+        return record.Override(self.paths, {key: getattr(self, key) for key in given})
 
 
-class Settings(Record):
+class Settings(_Table):
     """Everything a run can be told. Paths are relative to the folder of the configuration file."""
 
-    prompts: Texts = Field(("prompts",), description="Folders, files or globs that hold the prompts.")
-    models: Texts = Field((DEFAULT_MODEL,), description="Models to judge under: names, hub ids, folders, GGUF files.")
+    prompts: Texts = Field(_DEFAULT.prompts, description="Folders, files or globs that hold the prompts.")
+    models: Texts = Field(_DEFAULT.models, description="Models to judge under: names, hub ids, folders, GGUF files.")
     revision: Text | None = Field(None, description="Hub revision of the model; with several write name@revision.")
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     dtype: DType = Field("auto", description="Of the weights as they are run; auto is float32 on a CPU.")
     metric: Text = Field("auto", description="auto takes the most telling metric the fixtures support.")
     end_of_turn: bool = Field(False, description="Score the end-of-turn token of the answer as well.")
-    label_keys: Texts = Field(DEFAULT_LABEL_KEYS, description="Test-data keys that hold the expected answer.")
+    label_keys: Texts = Field(_DEFAULT.label_keys, description="Test-data keys that hold the expected answer.")
     tolerance: Tolerance = Field(
         0.02, description="How much worse counts as the same: a share of the base's mean loss, or accuracy points."
     )
@@ -146,6 +146,11 @@ class Settings(Record):
         if self.revision is not None and len(self.models) > 1:
             raise ValueError("revision is for one model; with several write name@revision in models")
         return self
+
+    def to_record(self) -> record.Settings:
+        """As plain values."""
+        values = {name: getattr(self, name) for name in record.NAMES}
+        return record.Settings(**{**values, "override": tuple(entry.to_record() for entry in self.override)})
 
 
 def model_means_models(data: Any) -> Any:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_pmpo.errors import FixtureError, Location
 from pytest_pmpo.prompts.labels import label_of
 from pytest_pmpo.prompts.model import Fixture, Role, Turn
+from pytest_pmpo.prompts.plainrow import PlainRow, plain_row
 from pytest_pmpo.prompts.rows import Row, decode
 from pytest_pmpo.prompts.rows_csv import csv_rows
 from pytest_pmpo.prompts.rows_json import json_rows, jsonl_rows
@@ -158,7 +159,10 @@ def _fixture(row: Row) -> Fixture:
     )
 
 
-def _validated(row: Row) -> RowModel:
+def _validated(row: Row) -> RowModel | PlainRow:
+    plain = plain_row(row.data)
+    if plain is not None:
+        return plain
     from pydantic import ValidationError
 
     from pytest_pmpo.prompts.rowmodel import RowModel
@@ -184,7 +188,7 @@ def _readable(row: Row, error: ValidationError, keys: Sequence[str]) -> FixtureE
 # --- inputs ----------------------------------------------------------------------------------------------------------
 
 
-def _inputs(row: Row, model: RowModel) -> tuple[dict[str, Any], tuple[Turn, ...]]:
+def _inputs(row: Row, model: RowModel | PlainRow) -> tuple[dict[str, Any], tuple[Turn, ...]]:
     variables = dict(model.vars)
     history = tuple(_turn(turn) for turn in model.history)
     for name in ("input", "prompt"):

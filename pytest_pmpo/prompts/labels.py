@@ -12,6 +12,7 @@ from pytest_pmpo.prompts.model import Choice, Expected, Label, Preference
 from pytest_pmpo.prompts.rows import Row
 
 if TYPE_CHECKING:
+    from pytest_pmpo.prompts.plainrow import PlainRow
     from pytest_pmpo.prompts.rowmodel import RowModel, TurnModel
 
 EXPECTED_KEYS = ("expected", "expected_output", "ideal")
@@ -22,7 +23,7 @@ ASSISTANT = frozenset({"assistant", "model", "ai"})
 """What data sets call the role that answers."""
 
 
-def label_of(row: Row, model: RowModel) -> Label:
+def label_of(row: Row, model: RowModel | PlainRow) -> Label:
     """The one label of ``row``.
 
     Raises:
@@ -78,7 +79,7 @@ def _filled(row: Row, key: str, text: str) -> str:
     return text
 
 
-def _expected(row: Row, model: RowModel, keys: Sequence[str]) -> str | None:
+def _expected(row: Row, model: RowModel | PlainRow, keys: Sequence[str]) -> str | None:
     value = getattr(model, keys[0]) if keys else None
     if isinstance(value, list):
         if len(value) != 1:
