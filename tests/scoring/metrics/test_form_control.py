@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pytest_pmpo.errors import PmpoError
-from pytest_pmpo.prompts.model import Choice, Expected, Fixture
+from pytest_pmpo.prompts.model import Choice, Expected, Fixture, Message, Prompt, Segment
+from pytest_pmpo.scoring.backends.fake import FakeBackend
 from pytest_pmpo.scoring.metrics.cross_entropy import CrossEntropy
-from pytest_pmpo.scoring.metrics.form_control import ShuffledLabels, without_form
+from pytest_pmpo.scoring.metrics.form_control import ShuffledLabels, WithControl, without_form
 from pytest_pmpo.scoring.records import FixtureScore, Measurement, MetricInfo, PromptScore
+from pytest_pmpo.scoring.scorer import Scorer
 
 
 def fixtures(*labels: str) -> list[Fixture]:
@@ -63,3 +65,31 @@ def test_a_change_that_moves_every_label_alike_leaves_nothing() -> None:
 def test_a_control_of_other_fixtures_is_refused() -> None:
     with pytest.raises(PmpoError, match="same fixtures"):
         without_form(scored(1.0, 2.0), scored(1.0))
+
+
+PROMPTS = [
+    Prompt("p", "test", "fstring", (Message("user", (Segment(text),)),), "") for text in ("spam or ham? {t}", "{t}")
+]
+
+
+def test_metric_and_control_in_one_pass_are_those_of_two() -> None:
+    rows = [Fixture(str(i), {"t": f"text {i}"}, Expected("spam" if i % 2 else "ham")) for i in range(4)]
+    both, scorer = WithControl(CrossEntropy(), rows), Scorer("x", FakeBackend)
+    assert both.info == CrossEntropy().info
+    alone = scorer.score(PROMPTS, rows, CrossEntropy())
+    shuffled = scorer.score(PROMPTS, rows, ShuffledLabels(CrossEntropy(), rows))
+    assert [both.split(score, rows) for score in scorer.score(PROMPTS, rows, both)] == list(
+        zip(alone, shuffled, strict=True)
+    )
+
+
+def test_the_control_pays_for_the_shuffled_labels_alone() -> None:
+    """The prompt and the input before them are shared."""
+    rows = [Fixture(str(i), {"t": f"a rather long text {i}"}, Expected("spam" if i % 2 else "ham")) for i in range(4)]
+    costs = []
+    for metric in (CrossEntropy(), WithControl(CrossEntropy(), rows)):
+        scorer = Scorer("x", FakeBackend)
+        scorer.score(PROMPTS, rows, metric)
+        costs.append(scorer.tokens_spent)
+    labels = len(PROMPTS) * sum(len(label) for label in ("spam", "ham")) * 2
+    assert costs[0] < costs[1] <= costs[0] + labels
