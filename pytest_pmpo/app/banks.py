@@ -90,7 +90,8 @@ def metric_of(bank: Bank, task: Task, engine: Engine, known: Sequence[Prompt]) -
     lacking = [fixture for fixture in task.suite.fixtures if fixture.id not in weighed.usable]
     if not lacking:
         return BankMetric(weighed.metric, weighed.notes, bank)
-    named = f"{len(lacking)} fixtures have no usable response in {bank.path}, such as {lacking[0].id!r}"
+    fixtures = "1 fixture has" if len(lacking) == 1 else f"{len(lacking)} fixtures have"
+    named = f"{fixtures} no usable response in {bank.path}, such as {lacking[0].id!r}"
     if required:
         raise BankError(named, location=lacking[0].location, hint=f"pmpo bank build {task.path}")
     return BankMetric(None, (*weighed.notes, Note(f"the bank is not used: {named}", Location(bank.path))), bank)
