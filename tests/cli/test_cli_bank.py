@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -295,3 +297,106 @@ def test_preference_labels_need_a_grader(repo: Repo, pmpo) -> None:
     done = pmpo("bank", "build", "prompts/greeting.md")
     assert done.code == 2
     assert "preference pairs do not say which other responses are good" in done.err
+
+
+# drawing from a server
+
+
+@pytest.fixture
+def server() -> Iterator[_Server]:
+    """A chat server on loopback that answers ``spam`` with a log-probability, as long as it has patience."""
+    pytest.importorskip("openai")
+    with _Server(("127.0.0.1", 0), _Chat) as made:
+        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    patience = 1_000
+    logprobs = True
+
+    @property
+    def spec(self) -> str:
+        return f"openai:big-model@http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _Chat(BaseHTTPRequestHandler):
+    server: _Server
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.patience -= 1
+        if self.server.patience < 0:
+            self.send_error(400)
+            return
+        content = [{"token": "spam", "logprob": -0.125, "bytes": None, "top_logprobs": []}]
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": "spam"},
+            "finish_reason": "stop",
+            "logprobs": {"content": content} if self.server.logprobs else None,
+        }
+        answer = {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "m",
+            "choices": [choice] * request["n"],
+        }
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def test_build_draws_from_a_server_and_the_gate_judges_by_what_it_drew(repo: Repo, pmpo, server: _Server) -> None:
+    done = pmpo("bank", "build", PROMPT, "--per-fixture", "6", "--server", server.spec)
+    assert done.code == 0, done.err
+    assert "36 responses drawn, 36 kept, 50% right" in done.out
+    assert "  models: openai:big-model" in done.out
+    assert {(row["model"], row["logprob"], row["source"]) for row in rows(repo)} == {
+        ("openai:big-model", -0.125, "sampled")
+    }
+    assert "nothing to draw" in pmpo("bank", "build", PROMPT, "--per-fixture", "6", "--server", server.spec).out
+    repo.commit()
+    repo.improve()
+    out = pmpo("check", PROMPT, "--json", "out.json").out
+    assert "36 responses are of another model: their grades are kept, their weights are nominal" in out
+    assert repo.json()["entries"][0]["verdict"]["metric"]["name"] == "response-bank"
+
+
+def test_a_server_that_gives_up_in_the_middle_leaves_what_it_answered(repo: Repo, pmpo, server: _Server) -> None:
+    server.patience = 8
+    done = pmpo("bank", "build", PROMPT, "--per-fixture", "6", "--server", server.spec)
+    assert done.code == 2
+    assert "openai:big-model at http://127.0.0.1:" in done.err
+    assert "answered 400" in done.err
+    assert "16 responses drawn before this error are kept in prompts/spam.responses.jsonl" in done.err
+    server.patience = 1_000
+    assert "20 responses drawn" in pmpo("bank", "build", PROMPT, "--per-fixture", "6", "--server", server.spec).out
+
+
+def test_a_server_without_log_probabilities_is_refused_with_a_hint(repo: Repo, pmpo, server: _Server) -> None:
+    server.logprobs = False
+    done = pmpo("bank", "build", PROMPT, "--server", server.spec)
+    assert done.code == 2
+    assert "tells no log-probabilities, so nothing can be drawn from it" in done.err
+    assert "hint: a server that answers logprobs=true is needed" in done.err
+    assert not (repo.path / BANK).exists()
+
+
+def test_what_names_no_server_is_an_error(repo: Repo, pmpo) -> None:
+    done = pmpo("bank", "build", PROMPT, "--server", "localhost:8000")
+    assert done.code == 2
+    assert "'localhost:8000' names no server" in done.err
