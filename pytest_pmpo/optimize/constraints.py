@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pytest_pmpo.optimize import placeholders
 from pytest_pmpo.optimize.records import Copy
 from pytest_pmpo.optimize.units import fields
+from pytest_pmpo.prompts.edit import is_added
 from pytest_pmpo.prompts.model import Choice, Engine, Expected, Fixture, Preference, Prompt
 
 COPIED_WORDS = 8
@@ -45,7 +46,8 @@ class Constraints:
 
     def broken(self, incumbent: Prompt, candidate: Prompt) -> str | None:
         """The first constraint the candidate breaks, in a few words, or None."""
-        if [m.role for m in candidate.messages] != [m.role for m in incumbent.messages]:
+        # few-shot turns are put in by us, and written into the file as they are
+        if [m.role for m in candidate.messages if not is_added(m)] != [m.role for m in incumbent.messages]:
             return "a turn was added, lost or changed its role"
         old, new = _joined(incumbent), _joined(candidate)
         if not new.strip():

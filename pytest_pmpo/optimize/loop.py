@@ -101,6 +101,7 @@ class _Run:
             acceptance=request.acceptance or Acceptance(floor, hard_break=request.policy.hard_break),
             constraints=request.constraints,
             objective=self.objective,
+            takes_turns=self.home.takes_turns(),
             writable=self.home.unwritable,
             disabled=self._disabled,
         )

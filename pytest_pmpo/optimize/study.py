@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_pmpo.errors import OptimizeError, RewriterError
-from pytest_pmpo.optimize import demos, masking, tagging
+from pytest_pmpo.optimize import demos, masking, shots, tagging
 from pytest_pmpo.optimize.constraints import Constraints, copied
 from pytest_pmpo.optimize.evaluation import Evaluation
 from pytest_pmpo.optimize.hard_cases import HardCase, hardest
@@ -21,40 +20,19 @@ from pytest_pmpo.optimize.rewriters.base import Ask, Proposal, Rejection, Reply,
 from pytest_pmpo.optimize.rewriters.language import LanguageRewriter, read_answer
 from pytest_pmpo.optimize.selection import Acceptance
 from pytest_pmpo.optimize.splits import Splits
+from pytest_pmpo.optimize.tuning import Tuning as Tuning
 from pytest_pmpo.optimize.units import Unit, segment
 from pytest_pmpo.prompts.model import Fixture, Prompt, Turn
-from pytest_pmpo.scoring.backends.base import SamplingSettings
 
 Part = Literal["train", "selection", "development"]
 """Fixtures a strategy may ask for; ``development`` is train and selection together. Held-out is not among them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """Numbers a strategy works with.
-
-    Attributes:
-        hard_cases: k, fixtures a rewriter is asked about per round; ``variants``: n, answers per fixture.
-        edits: structural edits tried per round.
-        max_units: m, units that are masked.
-        deletion: score the deletion of a unit beside its mask.
-        segmenter: what cuts a prompt into units: its ``structure``, or the ``model`` (as in the paper).
-        sampling: how rewriters sample; its seed is replaced by the run's.
-    """
-
-    hard_cases: int = 3
-    variants: int = 2
-    edits: int = 8
-    max_units: int = 6
-    deletion: bool = True
-    segmenter: Literal["structure", "model"] = "structure"
-    sampling: SamplingSettings = field(default_factory=lambda: SamplingSettings(0.9, 0.95, 512))
 
 
 class Study:
     """One optimization, as its strategy sees it.
 
     Args:
+        takes_turns: whether the prompt's file can hold few-shot turns.
         writable: None if the prompt can be written back into its file, else why not (the candidate is dropped).
         disabled: called with a rewriter's name and reason when it fails and others go on without it.
     """
@@ -73,6 +51,7 @@ class Study:
         acceptance: Acceptance | None = None,
         constraints: Constraints | None = None,
         objective: Objective | None = None,
+        takes_turns: bool = False,
         writable: Callable[[Prompt], str | None] = lambda _: None,
         disabled: Callable[[str, str], None] = lambda name, reason: None,
     ) -> None:
@@ -91,6 +70,7 @@ class Study:
         self._objective = objective or FixedObjective(evaluation, splits.heldout, splits.development)
         self._ask = ask
         self._rewriters = list(rewriters)
+        self._takes_turns = takes_turns
         self._writable = writable
         self._disabled = disabled
         self._masks: dict[str, MaskTable] = {}
@@ -209,6 +189,7 @@ class Study:
             rejected=rejected,
             rng=self.rng,
             unit=self.unit,
+            takes_turns=self._takes_turns,
         )
 
     def propose(self, view: View) -> list[Candidate]:
@@ -252,7 +233,7 @@ class Study:
             self.dropped[reason] += 1
             return None
         train = self._splits.train
-        quoted = demos.quoted(prompt, train)
+        quoted = (*demos.quoted(prompt, train), *shots.quoted(prompt, train))
         candidate = Candidate(
             prompt,
             origin,

@@ -1,4 +1,4 @@
-"""New text for a prompt's segments → new bytes of its file, every other byte unchanged.
+"""New text for a prompt's segments, or new turns → new bytes of its file, every other byte unchanged.
 
 A format only has to say how a text is spelled at its place (``Format.encode``). Whether the result means what was
 intended is not taken on trust: the new file is read again and compared with the old one, turn by turn and fixture by
@@ -7,13 +7,16 @@ fixture, and anything but the intended difference is an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_pmpo.errors import EditError, FormatError, Location, PmpoError
-from pytest_pmpo.prompts.formats.base import Format, ParseContext
+from pytest_pmpo.prompts.formats.base import Format, ParseContext, TakesTurns
 from pytest_pmpo.prompts.formats.paths import reads_nothing
-from pytest_pmpo.prompts.model import Fixture, Message, Prompt, PromptSuite, Segment
+from pytest_pmpo.prompts.model import Fixture, Message, Prompt, PromptSuite, Segment, Turn
+
+ADDED = "added"
+"""Style of a segment that stands in no file yet."""
 
 
 def apply_edits(
@@ -53,6 +56,55 @@ def apply_edits(
     if changes:
         _verify(data, new, prompt, intended, format, context or ParseContext(read=reads_nothing))
     return new
+
+
+def insert_turns(
+    data: bytes,
+    prompt: Prompt,
+    place: int,
+    turns: Sequence[Turn],
+    format: Format,
+    context: ParseContext | None = None,
+) -> bytes:
+    """The file with turns in front of a message.
+
+    Args:
+        data: the file as ``prompt`` was read from it.
+        place: index of the message.
+        turns: in order; their contents are template text of the prompt's engine.
+        format: the format that read the prompt.
+        context: how the format reads other files, where the prompt refers to some.
+
+    Raises:
+        EditError: the format holds no turns, the file is not written so that turns can be put there, or they would not
+            read back as they are.
+    """
+    where = Location(prompt.path)
+    if not isinstance(format, TakesTurns):
+        raise EditError(f"a file of the format {format.name} holds no turns one by one", location=where)
+    if any(_must_refuse(turn.content) or not turn.content for turn in turns):
+        raise EditError("a turn needs text without null characters and halves of surrogate pairs", location=where)
+    added = format.insertion(prompt, data, place, turns)
+    new = data[: added.at] + added.data + data[added.at :]
+    intended = with_turns(prompt, place, turns)
+    _verify(data, new, prompt, intended, format, context or ParseContext(read=reads_nothing))
+    return new
+
+
+def with_turns(prompt: Prompt, place: int, turns: Sequence[Turn]) -> Prompt:
+    """The prompt in memory with turns in front of message ``place``. They have no bytes yet and cannot be edited."""
+    added = tuple(Message(turn.role, (Segment(turn.content, editable=False, style=ADDED),)) for turn in turns)
+    metadata = dict(prompt.metadata)
+    history = metadata.get("history_index")
+    if isinstance(history, int) and not isinstance(history, bool) and history >= place:
+        metadata["history_index"] = history + len(added)
+    messages = (*prompt.messages[:place], *added, *prompt.messages[place:])
+    return replace(prompt, messages=messages, metadata=metadata)
+
+
+def is_added(message: Message) -> bool:
+    """Whether ``with_turns`` put the message there."""
+    return any(segment.style == ADDED for segment in message.segments)
 
 
 def _segment(prompt: Prompt, place: tuple[int, int]) -> Segment:
@@ -99,7 +151,10 @@ def _verify(old: bytes, new: bytes, prompt: Prompt, intended: Prompt, format: Fo
         raise EditError(f"{what}: {error.message}", location=error.location or where) from error
     wanted = list(map(_meaning, before))
     wanted[number] = _meaning(
-        replace(before[number], prompt=replace(before[number].prompt, messages=intended.messages))
+        replace(
+            before[number],
+            prompt=replace(before[number].prompt, messages=intended.messages, metadata=intended.metadata),
+        )
     )
     if list(map(_meaning, after)) != wanted:
         raise EditError(_difference(after, number, intended), location=where)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pytest_pmpo.optimize.masking import MaskRow, MaskTable
 from pytest_pmpo.optimize.records import OptimizeResult, Round
+from pytest_pmpo.prompts.edit import is_added
 from pytest_pmpo.report.optimize_chart import LossChart, loss_chart
 from pytest_pmpo.report.redline import Piece, redline
 from pytest_pmpo.report.text import change, count, interval, number, plain, toward_head, visible_characters
@@ -155,8 +156,11 @@ def _parts(result: OptimizeResult) -> Iterator[Part]:
 
 
 def _turns(result: OptimizeResult) -> Iterator[Turn]:
-    for old, new in zip(result.incumbent.prompt.messages, result.winner.prompt.messages, strict=True):
-        yield Turn(old.role, redline(visible_characters(old.text), visible_characters(new.text)))
+    """The old prompt's turns as they are now; few-shot turns, which it had none of, are new from end to end."""
+    old = iter(result.incumbent.prompt.messages)
+    for new in result.winner.prompt.messages:
+        was = "" if is_added(new) else next(old).text
+        yield Turn(new.role, redline(visible_characters(was), visible_characters(new.text)))
 
 
 def _segment(row: MaskRow, table: MaskTable, result: OptimizeResult) -> SegmentRow:

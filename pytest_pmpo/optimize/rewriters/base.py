@@ -74,6 +74,7 @@ class View:
         train: all train fixtures, with ``losses`` under the parent (lower is better).
         rejected: rounds since this parent last led to an accepted prompt.
         unit: the losses' unit.
+        takes_turns: whether the prompt's file can hold few-shot turns.
     """
 
     parent: Candidate
@@ -85,6 +86,7 @@ class View:
     rejected: int
     rng: random.Random
     unit: str = "nats/token"
+    takes_turns: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""Edits that need no language model: delete, move and join units, add and reorder worked examples.
+"""Edits that need no language model: delete, move and join units, add, reorder and drop worked examples.
+
+Examples are turns of their own where the prompt's file holds turns, else text in front of the input.
 
 What to try is read off the mask table and the train losses; whether it helps is for the loss to say. With these alone a
 135M model improves prompts.
@@ -10,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise, zip_longest
 
-from pytest_pmpo.optimize import demos
+from pytest_pmpo.optimize import demos, shots
 from pytest_pmpo.optimize.constraints import label_texts
 from pytest_pmpo.optimize.masking import MaskRow
 from pytest_pmpo.optimize.rewriters.base import Ask, Proposal, Rejection, View
@@ -39,7 +41,13 @@ class StructuralEdits:
 
     def propose(self, view: View, ask: Ask, count: int) -> list[Proposal | Rejection]:
         """Up to ``count`` edits, the most promising of each kind first; after a rejected round the next ones."""
-        kinds = (self._examples(view), self._deletions(view), self._moves(view), self._joins(view))
+        kinds = (
+            self._examples(view),
+            self._deletions(view),
+            self._moves(view),
+            self._joins(view),
+            self._fewer_shots(view),
+        )
         rows = zip_longest(*kinds)
         ordered = [proposal for proposal in chain.from_iterable(rows) if proposal is not None]
         distinct = list({p.prompt.template_digest: p for p in ordered}.values())
@@ -50,7 +58,7 @@ class StructuralEdits:
 
     def _examples(self, view: View) -> Iterator[Proposal]:
         prompt = view.parent.prompt
-        present = demos.quoted(prompt, view.train)
+        present = (*demos.quoted(prompt, view.train), *shots.quoted(prompt, view.train))
         room = self.max_demos - len(present)
         if room < 1:
             return
@@ -59,9 +67,15 @@ class StructuralEdits:
             shown = ", ".join(fixture.id for fixture in chosen)
             place: demos.Place
             for place in ("last", "first") if present else ("last",):
-                changed = demos.with_examples(prompt, chosen, place)
+                changed = shots.with_shots(prompt, chosen, place) if view.takes_turns else None
+                form = "few-shot turns" if changed is not None else f"example{'s' * (len(chosen) > 1)}"
+                changed = changed or demos.with_examples(prompt, chosen, place)
                 if changed is not None:
-                    yield Proposal(changed, f"structural: add {why} as example{'s' * (len(chosen) > 1)} ({shown})", ids)
+                    yield Proposal(changed, f"structural: add {why} as {form} ({shown})", ids)
+
+    def _fewer_shots(self, view: View) -> Iterator[Proposal]:
+        for number, changed in shots.with_fewer(view.parent.prompt):
+            yield Proposal(changed, f"structural: drop few-shot example {number}")
 
     def _deletions(self, view: View) -> Iterator[Proposal]:
         rows = view.masks.harmful_first if view.masks else ()

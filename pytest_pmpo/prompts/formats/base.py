@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from pytest_pmpo.prompts.model import Prompt, PromptSuite, Segment
+from pytest_pmpo.prompts.model import Prompt, PromptSuite, Segment, Turn
 
 READS_NOTHING: Mapping[str, bytes] = {}
 
@@ -29,6 +29,14 @@ class ParseContext:
     glob: Callable[[str], tuple[str, ...]] = lambda pattern: ()
     label_keys: tuple[str, ...] = ("expected", "expected_output", "ideal", "answer", "output", "label", "reference")
     wants_fixtures: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """Bytes to put in front of byte ``at`` of a file."""
+
+    at: int
+    data: bytes
 
 
 class Format(Protocol):
@@ -54,5 +62,21 @@ class Format(Protocol):
 
         Raises:
             EditError: if this format cannot express ``text`` there.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesTurns(Protocol):
+    """A format whose files hold the turns of a conversation one by one, so that turns can be added."""
+
+    def insertion(self, prompt: Prompt, data: bytes, place: int, turns: Sequence[Turn]) -> Insertion:
+        """What to add to ``data`` so that the turns stand in front of message ``place``.
+
+        Args:
+            turns: their contents are template text of the prompt's engine.
+
+        Raises:
+            EditError: if this file is not written so that turns can be put there.
         """
         ...

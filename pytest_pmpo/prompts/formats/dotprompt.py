@@ -11,7 +11,7 @@ Other tools use the suffix for plain text: a file without front matter and witho
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,13 +20,14 @@ import yaml
 from pytest_pmpo.errors import FormatError, SourceError
 from pytest_pmpo.prompts.formats import braces as braces  # makes the engine known
 from pytest_pmpo.prompts.formats import frontmatter, rawtext, roletags, yamldoc
-from pytest_pmpo.prompts.formats.base import ParseContext
+from pytest_pmpo.prompts.formats.base import Insertion, ParseContext
 from pytest_pmpo.prompts.formats.chat import empty_prompt
 from pytest_pmpo.prompts.formats.filetext import FileText, decode
+from pytest_pmpo.prompts.formats.newtags import tag_insertion
 from pytest_pmpo.prompts.formats.ownrows import listed_fixtures, own_fixtures
 from pytest_pmpo.prompts.formats.text import read_template
 from pytest_pmpo.prompts.formats.yamldoc import YamlDocument
-from pytest_pmpo.prompts.model import Fixture, Prompt, PromptSuite, Segment, Variable
+from pytest_pmpo.prompts.model import Fixture, Prompt, PromptSuite, Segment, Turn, Variable
 
 _LEAD = re.compile(r"(?:(?:#[^\n]*|[ \t]*\r?)\n)*")
 _FIELD = re.compile(r"([^?(]+)(\??)\s*(?:\(.*\))?\s*\Z")
@@ -71,6 +72,14 @@ class DotpromptFormat:
     def encode(self, prompt: Prompt, segment: Segment, text: str, data: bytes) -> bytes:
         """The text itself, with the file's line ends."""
         return rawtext.encode_segment(segment, text, data, decode(prompt.path, data))
+
+    def insertion(self, prompt: Prompt, data: bytes, place: int, turns: Sequence[Turn]) -> Insertion:
+        """Role tags with their texts, in front of the tag that opens the turn.
+
+        Raises:
+            EditError: the turn has no tag of its own in this file, or a history tag says where earlier turns go.
+        """
+        return tag_insertion(decode(prompt.path, data), prompt.messages, place, turns)
 
     def _prompt(
         self,

@@ -56,6 +56,10 @@ class FileText:
         self._last[:] = index, offset
         return self.lead + offset
 
+    def index(self, byte: int) -> int:
+        """The character at a byte offset of the file; the inverse of ``byte``."""
+        return len(self.data[self.lead : byte].decode("utf-8", "replace"))
+
     def span(self, start: int, end: int) -> Span:
         """The bytes of the characters ``[start, end)``."""
         return Span(self.byte(start), self.byte(end))

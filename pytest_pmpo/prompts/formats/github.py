@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
 from pytest_pmpo.prompts.formats import yamledit
-from pytest_pmpo.prompts.formats.base import ParseContext
+from pytest_pmpo.prompts.formats.base import Insertion, ParseContext
 from pytest_pmpo.prompts.formats.chat import empty_prompt
 from pytest_pmpo.prompts.formats.filetext import decode
 from pytest_pmpo.prompts.formats.github_tests import read_rows
 from pytest_pmpo.prompts.formats.messages import read_messages
+from pytest_pmpo.prompts.formats.newturns import list_insertion
 from pytest_pmpo.prompts.formats.yamldoc import YamlDocument, compose, written
-from pytest_pmpo.prompts.model import Prompt, PromptSuite, Segment
+from pytest_pmpo.prompts.model import Prompt, PromptSuite, Segment, Turn
 
 _SUFFIXES = (".prompt.yml", ".prompt.yaml")
 _KEYS = re.compile(rb"^(messages|model|modelParameters|testData|evaluators|responseFormat|jsonSchema):", re.MULTILINE)
@@ -80,6 +81,17 @@ class GitHubFormat:
     def encode(self, prompt: Prompt, segment: Segment, text: str, data: bytes) -> bytes:
         """The scalar re-written in its own YAML style where that can hold the text."""
         return yamledit.encode_segment(segment, text, data, prompt.path)
+
+    def insertion(self, prompt: Prompt, data: bytes, place: int, turns: Sequence[Turn]) -> Insertion:
+        """Entries of the list ``messages``."""
+        document = compose(decode(prompt.path, data))
+        return list_insertion(document, document.fields(_root(document))["messages"], place, turns)
+
+
+def _root(document: YamlDocument) -> yaml.Node:
+    if document.root is None:
+        raise document.error("the file is empty")
+    return document.root
 
 
 def _metadata(document: YamlDocument, fields: Mapping[str, yaml.Node]) -> dict[str, Any]:

@@ -7,20 +7,22 @@ Jinja since CVE-2023-36281; here it runs in the sandbox. Paths stay in the repos
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from pytest_pmpo.errors import EditError
 from pytest_pmpo.prompts.formats import braces as braces  # makes the engine known
 from pytest_pmpo.prompts.formats import yamledit
-from pytest_pmpo.prompts.formats.base import ParseContext
+from pytest_pmpo.prompts.formats.base import Insertion, ParseContext
 from pytest_pmpo.prompts.formats.chat import empty_prompt
 from pytest_pmpo.prompts.formats.documents import compose_file
 from pytest_pmpo.prompts.formats.filetext import decode
 from pytest_pmpo.prompts.formats.langchainparts import Part, read_chat, read_part, unwrap
+from pytest_pmpo.prompts.formats.newturns import list_insertion
 from pytest_pmpo.prompts.formats.ownrows import own_fixtures
 from pytest_pmpo.prompts.formats.yamldoc import written
-from pytest_pmpo.prompts.model import Message, Prompt, PromptSuite, Segment, Variable
+from pytest_pmpo.prompts.model import Message, Prompt, PromptSuite, Segment, Turn, Variable
 
 _TYPE = re.compile(rb"(?:^|[{,])[ \t]*\"?_type\"?[ \t]*:[ \t]*[\"']?(prompt|few_shot|chat)\b", re.MULTILINE)
 _PARTS = re.compile(rb"\"?(input_variables|template|template_path)\"?[ \t]*:")
@@ -83,6 +85,19 @@ class LangChainFormat:
     def encode(self, prompt: Prompt, segment: Segment, text: str, data: bytes) -> bytes:
         """The text in the style its scalar has."""
         return yamledit.encode_segment(segment, text, data, prompt.path)
+
+    def insertion(self, prompt: Prompt, data: bytes, place: int, turns: Sequence[Turn]) -> Insertion:
+        """Entries of a chat's ``messages``, where those are written as role and content.
+
+        Raises:
+            EditError: no chat, or one with a place for earlier turns, before or behind which examples might belong.
+        """
+        file = decode(prompt.path, data)
+        document = compose_file(file)
+        kind, fields = unwrap(document, document.root) if document.root is not None else ("", {})
+        if kind != "chat" or "history_index" in prompt.metadata:
+            raise EditError("turns can only be added to a chat without a messages placeholder", location=file.at(0))
+        return list_insertion(document, fields["messages"], place, turns)
 
 
 def _turn(part: Part) -> Message:

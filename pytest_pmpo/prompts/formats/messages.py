@@ -8,7 +8,7 @@ are the prompt, and it is the label of a fixture without variables.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import get_args
 
@@ -17,14 +17,15 @@ import yaml
 from pytest_pmpo.errors import FixtureError, Location
 from pytest_pmpo.prompts.fixtures import Row, check_unique, parse_rows
 from pytest_pmpo.prompts.formats import yamledit
-from pytest_pmpo.prompts.formats.base import ParseContext
+from pytest_pmpo.prompts.formats.base import Insertion, ParseContext
 from pytest_pmpo.prompts.formats.chat import empty_prompt, message_role
 from pytest_pmpo.prompts.formats.documents import compose_file
 from pytest_pmpo.prompts.formats.filetext import decode
 from pytest_pmpo.prompts.formats.implied import with_implied
+from pytest_pmpo.prompts.formats.newturns import list_insertion
 from pytest_pmpo.prompts.formats.ownrows import listed_fixtures
 from pytest_pmpo.prompts.formats.yamldoc import YamlDocument, is_block, written
-from pytest_pmpo.prompts.model import Engine, Fixture, Message, Prompt, PromptSuite, Segment
+from pytest_pmpo.prompts.model import Engine, Fixture, Message, Prompt, PromptSuite, Segment, Turn
 
 _NAME = re.compile(r"\.(messages|chat|prompt)\.(json|ya?ml)\Z")
 _JSON = re.compile(rb'\s*(\{\s*"(?:messages|name)"|\[\s*\{\s*"(?:role|content)")')
@@ -83,6 +84,15 @@ class MessagesFormat:
     def encode(self, prompt: Prompt, segment: Segment, text: str, data: bytes) -> bytes:
         """The text in the style its scalar has."""
         return yamledit.encode_segment(segment, text, data, prompt.path)
+
+    def insertion(self, prompt: Prompt, data: bytes, place: int, turns: Sequence[Turn]) -> Insertion:
+        """Entries of the list."""
+        document = compose_file(decode(prompt.path, data))
+        if document.root is None:
+            raise document.error("the file is empty")
+        root = document.root
+        messages = document.fields(root)["messages"] if isinstance(root, yaml.MappingNode) else root
+        return list_insertion(document, messages, place, turns)
 
 
 _READ = ("messages", "name", "engine", "fixtures")

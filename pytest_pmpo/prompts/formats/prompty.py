@@ -10,23 +10,23 @@ followed for inputs and samples, inside the prompt's own directory tree. Labels 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
-from pytest_pmpo.errors import FormatError
+from pytest_pmpo.errors import EditError, FormatError
 from pytest_pmpo.prompts.formats import braces as braces  # makes the engine known
 from pytest_pmpo.prompts.formats import frontmatter, rawtext, rolelines, yamldoc
-from pytest_pmpo.prompts.formats.base import ParseContext
+from pytest_pmpo.prompts.formats.base import Insertion, ParseContext
 from pytest_pmpo.prompts.formats.chat import empty_prompt
 from pytest_pmpo.prompts.formats.filetext import FileText, decode
 from pytest_pmpo.prompts.formats.implied import with_implied
 from pytest_pmpo.prompts.formats.ownrows import own_fixtures
 from pytest_pmpo.prompts.formats.promptyinputs import Inputs, read_inputs
 from pytest_pmpo.prompts.formats.yamldoc import YamlDocument
-from pytest_pmpo.prompts.model import Engine, Message, Note, Prompt, PromptSuite, Segment
+from pytest_pmpo.prompts.model import Engine, Message, Note, Prompt, PromptSuite, Segment, Turn
 
 _ENGINES: Mapping[str, Engine] = {"jinja2": "jinja2", "mustache": "mustache", "nop": "none"}
 _V1_IMAGE = re.compile(r"!\[[^\]\n]{0,300}\]\([^)\n]{0,2000}\)")
@@ -77,6 +77,17 @@ class PromptyFormat:
     def encode(self, prompt: Prompt, segment: Segment, text: str, data: bytes) -> bytes:
         """The text itself, with the file's line ends."""
         return rawtext.encode_segment(segment, text, data, decode(prompt.path, data))
+
+    def insertion(self, prompt: Prompt, data: bytes, place: int, turns: Sequence[Turn]) -> Insertion:
+        """Role lines with their texts, in front of the line that opens the turn.
+
+        Raises:
+            EditError: the turn has no role line, or an input stands for earlier turns.
+        """
+        file = decode(prompt.path, data)
+        if "history_index" in prompt.metadata:
+            raise EditError("an input of this prompt stands for earlier turns", location=file.at(0))
+        return rolelines.insertion(file, prompt.messages, place, turns)
 
 
 def _generation(metadata: Mapping[str, Any]) -> int:

@@ -6,17 +6,23 @@ The split is made on the template, before anything is filled in, so a value that
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_pmpo.errors import FormatError
+from pytest_pmpo.errors import EditError, FormatError
 from pytest_pmpo.prompts.formats import rawtext
+from pytest_pmpo.prompts.formats.base import Insertion
 from pytest_pmpo.prompts.formats.chat import ROLES
 from pytest_pmpo.prompts.formats.filetext import FileText
-from pytest_pmpo.prompts.model import Message
+from pytest_pmpo.prompts.model import Message, Turn
 
 _V1 = ("assistant", "function", "system", "user", "tools")
 _V2 = ("assistant", "developer", "system", "tool", "user")
 _ATTRIBUTES = r"(?:\[[^\]\n]*\])?"
+_ANY_ROLE = re.compile(
+    rf"^[ \t]*(?:#[ \t]*)?(?:{'|'.join({*_V1, *_V2})}){_ATTRIBUTES}[ \t]*:[ \t]*(?:\r?\n|\Z)",
+    re.MULTILINE | re.IGNORECASE,
+)
 _BLOCK = re.compile(r"\{%[-+]?\s*(end)?(if|for)\b[^%]*%\}")
 _TEMPLATED_ROLE = re.compile(r"^[ \t]*\{\{[^{}]*\}\}[ \t]*:[ \t]*$", re.MULTILINE)
 
@@ -74,6 +80,29 @@ def split(file: FileText, body: int, generation: int, threads: tuple[str, ...] =
     _check_blocks(file, messages)
     templated = _TEMPLATED_ROLE.search(file.text, body)
     return Turns(tuple(messages), history, None if templated is None else templated.start(), tools)
+
+
+def insertion(file: FileText, messages: Sequence[Message], place: int, turns: Sequence[Turn]) -> Insertion:
+    """Role lines with their texts in front of the role line of message ``place``.
+
+    Raises:
+        EditError: it has none.
+    """
+    start = file.index(_first_byte(messages, place))
+    opening = None
+    for found in _ANY_ROLE.finditer(file.text, 0, start):
+        opening = found
+    if opening is None or file.text[opening.end() : start].strip():
+        raise EditError("this turn has no role line", location=file.at(start))
+    text = "".join(f"{turn.role}:\n{turn.content}\n\n" for turn in turns)
+    return Insertion(file.byte(opening.start()), text.replace("\n", file.eol).encode("utf-8"))
+
+
+def _first_byte(messages: Sequence[Message], place: int) -> int:
+    spans = [segment.span for segment in messages[place].segments] if 0 <= place < len(messages) else []
+    if not spans or spans[0] is None:
+        raise EditError("this turn has no place of its own in the file")
+    return spans[0].start
 
 
 def _message(file: FileText, role: str, start: int, end: int) -> Message:
