@@ -1,7 +1,8 @@
 """What ``pytest --pmpo`` adds where nothing changed and the cache is warm: ``python -m benchmarks.warm_run``.
 
 A git repository with 100 prompts of four fixtures and one test. After a first run that fills the cache, ``pytest`` and
-``pytest --pmpo`` run in turn; medians of wall and CPU time. The run says what its process had imported when it ended.
+``pytest --pmpo`` run in turn, and ``pytest`` over 100 test files more, for what pytest itself takes for so many items;
+medians of wall and CPU time. The run says what its process had imported when it ended, and how often it ran git.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ GOAL_SECONDS = 0.5
 
 CONFTEST = """
 import sys
+git = []
+sys.addaudithook(lambda event, args: event == "subprocess.Popen" and git.append(args[1][:1]))
 def pytest_unconfigure(config):
-    print("IMPORTED", sorted({"torch", "transformers", "scipy", "numpy"} & sys.modules.keys()))
+    heavy = sorted({"torch", "transformers", "scipy", "numpy", "pydantic"} & sys.modules.keys())
+    print("IMPORTED", heavy, "and", len(sys.modules), "modules in all;", len(git), "processes started")
 """
 
 
@@ -36,25 +40,30 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_repository(folder, arguments.prompts, arguments.model)
-        cold, _, _ = run(folder, "--pmpo")
-        print(f"cold run: {cold:.1f} s")
-        run(folder)
-        times: dict[str, list[tuple[float, float]]] = {"pytest": [], "pytest --pmpo": []}
-        said = ""
+        first, _, _ = run(folder, "--pmpo")
+        print(f"first run: {first:.1f} s (what the cache of this machine knows already is not scored again)")
+        kinds = {"pytest": (), "pytest --pmpo": ("--pmpo",), "pytest, more files": ("tests", "more")}
+        times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
+        said: dict[str, str] = {}
+        for options in kinds.values():
+            run(folder, *options)
         for _ in range(arguments.runs):
-            times["pytest"].append(run(folder)[:2])
-            *warm, said = run(folder, "--pmpo")
-            times["pytest --pmpo"].append((warm[0], warm[1]))
+            for kind, options in kinds.items():
+                wall, cpu, said[kind] = run(folder, *options)
+                times[kind].append((wall, cpu))
     print(f"Python {platform.python_version()}, pytest {metadata.version('pytest')}, {platform.platform()}")
     print(f"{arguments.prompts} unchanged prompts under {arguments.model}, {arguments.runs} runs of each")
     for kind, pairs in times.items():
         low, middle, high = statistics.quantiles([wall for wall, _ in pairs], n=4)
         cpu = statistics.median(cpu for _, cpu in pairs)
-        print(f"{kind:<14} wall {middle:.3f} s (quartiles {low:.3f}–{high:.3f}), CPU {cpu:.3f} s")
-    for i, name in enumerate(("wall", "CPU")):
-        added = statistics.median(b[i] - a[i] for a, b in zip(*times.values(), strict=True))
-        print(f"added, {name}: {added:.3f} s (median of pairs; goal <= {GOAL_SECONDS} s)")
-    print(said)
+        print(f"{kind:<18} wall {middle:.3f} s (quartiles {low:.3f}–{high:.3f}), CPU {cpu:.3f} s")
+    for kind in ("pytest --pmpo", "pytest, more files"):
+        for i, name in enumerate(("wall", "CPU")):
+            added = statistics.median(b[i] - a[i] for a, b in zip(times["pytest"], times[kind], strict=True))
+            goal = f"; goal <= {GOAL_SECONDS} s" if kind == "pytest --pmpo" else ""
+            print(f"{kind} adds, {name}: {added:.3f} s (median of pairs{goal})")
+    for kind, line in said.items():
+        print(f"{kind:<18} {line}")
     return 0
 
 
@@ -62,12 +71,14 @@ def make_repository(folder: Path, prompts: int, model: str) -> None:
     """The job: prompts that differ, committed."""
     (folder / "prompts").mkdir()
     (folder / "tests").mkdir()
+    (folder / "more").mkdir()
     (folder / "pyproject.toml").write_text(f'[tool.pmpo]\nmodel = "{model}"\n')
     (folder / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "tests/test_x.py").write_text("def test_x():\n    pass\n")
     (folder / ".gitignore").write_text("__pycache__\n.pytest_cache\n")
     for i in range(prompts):
+        (folder / f"more/test_{i:03}.py").write_text("def test_x():\n    pass\n")
         rows = "".join(f"  - {{text: message {i} {k}, expected: {'ham' if k % 2 else 'spam'}}}\n" for k in range(4))
         (folder / f"prompts/p{i:03}.prompt.yml").write_text(
             f"name: p{i}\nmessages:\n  - role: system\n    content: Prompt {i}. Sort the message into spam or ham.\n"
