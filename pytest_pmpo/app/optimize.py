@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_pmpo.app.check import Checker
-from pytest_pmpo.app.optimize_bank import aim, keep
+from pytest_pmpo.app.optimize_bank import aim, bank_path, keep
 from pytest_pmpo.app.project import Task
 from pytest_pmpo.errors import ConfigError
 from pytest_pmpo.optimize.bank_objective import BankObjective
@@ -112,12 +112,19 @@ def optimize(checker: Checker, task: Task, wanted: Wanted, listener: Listener, e
         result = run(request(checker, task, wanted, found.metric, environ), listener)
     if found.note:
         result = replace(result, notes=(*result.notes, found.note))
-    bank = keep(checker, task, result)
     name = output_name(task)
     reports = optimize_report.write(result, wanted.out, name, wanted.templates)
     body = reports[0].read_text(encoding="utf-8")
     root = checker.project.root
-    delivered = hand_over(result, root, wanted.out, wanted.hand_over, body=body, environ=environ, name=name)
+    path = bank_path(checker, task) if result.drawn else None
+    delivered = None
+    try:
+        delivered = hand_over(
+            result, root, wanted.out, wanted.hand_over, body=body, environ=environ, name=name, bank=path
+        )
+    finally:
+        # a branch that carries them brings them back when it is merged; else they would be lost
+        bank = None if delivered is not None and delivered.bank else keep(checker, task, result)
     return Finished(result, reports, delivered, bank)
 
 

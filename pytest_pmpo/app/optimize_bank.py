@@ -17,7 +17,7 @@ from pytest_pmpo.errors import BankError, Location
 from pytest_pmpo.optimize.bank_objective import BankObjective
 from pytest_pmpo.optimize.records import OptimizeResult
 from pytest_pmpo.prompts.source import WorkingTree
-from pytest_pmpo.responses.bank import append
+from pytest_pmpo.responses.bank import append, bank_names, read_bank
 from pytest_pmpo.responses.records import Response
 from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.metrics.response_bank import NAME
@@ -69,20 +69,27 @@ def keep(checker: Checker, task: Task, result: OptimizeResult) -> Path | None:
     """Add what a run has sampled to the bank beside the prompt; None where there is nothing new.
 
     Raises:
-        BankError: if the file cannot be written.
+        BankError: if the file cannot be written; what was sampled stays beside the journal.
     """
     if not result.drawn:
         return None
     root = checker.project.root
-    with exclusive(checker.models.cache_folder(), str(root / task.path)):
-        bank = find_bank(WorkingTree(root), task.path)
-        if bank is None:
-            return None  # taken away while the run went on; its responses stay beside the journal
+    path = bank_path(checker, task)
+    if path is None:
+        return None  # taken away while the run went on
+    with exclusive(checker.models.cache_folder(), str(root / path)):
+        bank = read_bank(path, (root / path).read_bytes())
         known = {row.identity for row in bank.responses}
         fresh = [
             row
             for row in result.drawn
             if (row.identity not in known if isinstance(row, Response) else row.digest not in bank.proposals)
         ]
-        append(root / bank.path, fresh)
-    return root / bank.path if fresh else None
+        append(root / path, fresh)
+    return root / path if fresh else None
+
+
+def bank_path(checker: Checker, task: Task) -> str | None:
+    """The path of the bank beside a prompt, relative to the root."""
+    source = WorkingTree(checker.project.root)
+    return next((name for name in bank_names(task.path) if source.exists(name)), None)

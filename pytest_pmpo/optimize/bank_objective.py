@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_pmpo.errors import BankError, ConfigError
 from pytest_pmpo.optimize.objective import Part
 from pytest_pmpo.prompts.model import Fixture, Prompt
-from pytest_pmpo.responses.bank import SUFFIX
+from pytest_pmpo.responses.bank import SUFFIX, read_bank
 from pytest_pmpo.responses.build import BATCH, load
 from pytest_pmpo.responses.graders.base import Grader
-from pytest_pmpo.responses.records import Bank, Response
+from pytest_pmpo.responses.lines import proposal_line, response_line
+from pytest_pmpo.responses.records import Bank, Proposal, Response
 from pytest_pmpo.responses.weigh import usable_responses
 from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.metrics.response_bank import MIN_COVERAGE, ResponseBank, coverage
@@ -106,6 +107,23 @@ def uncovered(score: PromptScore, minimum: float) -> str | None:
     if reach is None or reach.sufficient(minimum):
         return None
     return f"the response bank covers only {reach.share:.0%} (± {reach.error:.0%}) of what it would answer"
+
+
+def grown(path: str, data: bytes, drawn: Iterable[Proposal | Response]) -> bytes:
+    """A bank file with what a run has drawn at its end; lines it has already are not added again.
+
+    Raises:
+        BankError: the file is malformed.
+    """
+    bank = read_bank(path, data)
+    known = {row.identity for row in bank.responses}
+    lines = [
+        proposal_line(row) if isinstance(row, Proposal) else response_line(row)
+        for row in drawn
+        if (row.digest not in bank.proposals if isinstance(row, Proposal) else row.identity not in known)
+    ]
+    joint = b"" if not lines or data.endswith(b"\n") or not data else b"\n"
+    return data + joint + "".join(line + "\n" for line in lines).encode("utf-8")
 
 
 def resumable(wanted: BankObjective, journals: Path, name: Callable[[BankObjective], str]) -> BankObjective:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pytest_pmpo.errors import ProposalError
+from pytest_pmpo.optimize.bank_objective import grown
 from pytest_pmpo.optimize.message import commit_message, title
 from pytest_pmpo.optimize.patch import make_patch
 from pytest_pmpo.optimize.proposal import Repository, Suggestion
@@ -42,12 +43,17 @@ class HandOver:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What was handed over. ``opened`` is None for GitLab, which answers with an address on the terminal alone."""
+    """What was handed over. ``opened`` is None for GitLab, which answers with an address on the terminal alone.
+
+    Attributes:
+        bank: whether the branch carries the responses the run has drawn, so that the gate can judge it there.
+    """
 
     patch: Path | None
     suggestion: Suggestion | None = None
     pushed: bool = False
     opened: Opened | None = None
+    bank: bool = False
 
 
 def write_patch(result: OptimizeResult, root: Path, folder: Path, name: str | None = None) -> Path | None:
@@ -80,6 +86,7 @@ def hand_over(
     body: str,
     environ: Mapping[str, str],
     name: str | None = None,
+    bank: str | None = None,
 ) -> Delivered:
     """Patch, branch, push, pull request, as far as asked for; nothing where nothing was won.
 
@@ -87,6 +94,7 @@ def hand_over(
         root: what ``result.path`` is relative to.
         body: text of the pull request: the report as Markdown.
         name: of the patch and, unless ``wanted`` says otherwise, of the branch; default the file's.
+        bank: the response bank's path; where ``HEAD`` has it, the commit adds what the run has drawn.
 
     Raises:
         ProposalError: at the first step that fails; what was done before it stays and is named.
@@ -96,13 +104,21 @@ def hand_over(
         return Delivered(patch)
     repository = Repository(root)
     branch = wanted.name or f"pmpo/{name or short_name(result.path)}"
+    beside = _bank_lines(repository, bank, result)
     suggestion = repository.commit(
-        result.path, result.data, result.base_data, commit_message(result), branch, signoff=wanted.signoff
+        result.path,
+        result.data,
+        result.base_data,
+        commit_message(result),
+        branch,
+        signoff=wanted.signoff,
+        beside=beside,
     )
+    done = Delivered(patch, suggestion, bank=bool(beside))
     if not (wanted.push or wanted.open_pr):
-        return Delivered(patch, suggestion)
+        return done
     if not wanted.open_pr:
-        return Delivered(patch, suggestion, repository.push(suggestion, wanted.remote))
+        return replace(done, pushed=repository.push(suggestion, wanted.remote))
     remote = parse_remote(repository.remote_url(wanted.remote))
     base = wanted.base or repository.default_branch(wanted.remote)
     if base is None:
@@ -111,10 +127,16 @@ def hand_over(
         )
     text = PullRequestText(base, branch, title(result), body)
     if detect_service(remote, environ) == "gitlab":
-        pushed = repository.push(suggestion, wanted.remote, gitlab_options(text))
-        return Delivered(patch, suggestion, pushed)
+        return replace(done, pushed=repository.push(suggestion, wanted.remote, gitlab_options(text)))
     pushed = repository.push(suggestion, wanted.remote)
-    return Delivered(patch, suggestion, pushed, open_on_github(remote, text, environ))
+    return replace(done, pushed=pushed, opened=open_on_github(remote, text, environ))
+
+
+def _bank_lines(repository: Repository, bank: str | None, result: OptimizeResult) -> dict[str, bytes]:
+    if bank is None or not result.drawn:
+        return {}
+    held = repository.committed(bank)
+    return {} if held is None else {bank: grown(bank, held, result.drawn)}
 
 
 def short_name(path: str) -> str:

@@ -153,3 +153,29 @@ def test_a_bank_that_lacks_a_fixture_is_passed_over_with_a_note_or_refused_where
     assert "is not used: fixture 'praise-day'" in (banked / "pmpo-out" / "praise.md").read_text()
     assert main([*command, "--metric", "response-bank"]) == 2
     assert "fixture 'praise-day' has no usable response" in capsys.readouterr().out
+
+
+def test_a_branch_carries_the_responses_its_prompt_was_judged_by_and_the_work_tree_stays(
+    banked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = banked / "prompts" / "praise.responses.jsonl"
+    before = file.read_bytes()
+    command = ["optimize", "prompts/praise.md", "--rounds", "2", "--grader", "grading:letter", "--branch"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "confirmed on held-out fixtures" in out
+    assert git(banked, "status", "--porcelain") == ""
+    assert file.read_bytes() == before
+    changed = git(banked, "diff", "--name-only", "main", "pmpo/praise").splitlines()
+    assert changed == ["prompts/praise.md", "prompts/praise.responses.jsonl"]
+    assert git(banked, "show", "pmpo/praise:prompts/praise.responses.jsonl").startswith(before.decode().strip())
+    assert main(command) == 0
+    assert "unchanged" in capsys.readouterr().out
+
+
+def test_a_hand_over_that_fails_loses_no_response(banked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (banked / "prompts" / "praise.responses.jsonl").read_bytes()
+    command = ["optimize", "prompts/praise.md", "--rounds", "2", "--grader", "grading:letter", "--branch", "main"]
+    assert main(command) == 2
+    assert "is not a suggestion for prompts/praise.md" in capsys.readouterr().out
+    assert len((banked / "prompts" / "praise.responses.jsonl").read_bytes()) > len(before)
