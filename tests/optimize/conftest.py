@@ -15,6 +15,12 @@ from pytest_pmpo.optimize.strategies.pmpo import Pmpo
 from pytest_pmpo.prompts.formats.base import READS_NOTHING, ParseContext
 from pytest_pmpo.prompts.formats.text import TextFormat
 from pytest_pmpo.prompts.model import Expected, Fixture, Message, Prompt, PromptSuite, Segment, Span
+from pytest_pmpo.responses.bank import read_bank
+from pytest_pmpo.responses.build import Writer, demands, fill
+from pytest_pmpo.responses.graders.base import Grade
+from pytest_pmpo.responses.records import Bank
+from pytest_pmpo.responses.variants import proposals
+from pytest_pmpo.scoring.backends.base import SamplingSettings
 from pytest_pmpo.scoring.backends.fake import FakeBackend
 from pytest_pmpo.scoring.metrics.cross_entropy import CrossEntropy
 from pytest_pmpo.scoring.scorer import Scorer
@@ -63,6 +69,37 @@ def prompt() -> Prompt:
 
 @pytest.fixture
 def fixtures() -> tuple[Fixture, ...]:
+    return _fixtures()
+
+
+class Letter:
+    """Right is what holds a certain letter; an edit of the prompt changes how often the toy model echoes it."""
+
+    identity = "letter"
+
+    def grade(self, fixture: Fixture, response: str) -> Grade:
+        return Grade(float("l" in response))
+
+
+@pytest.fixture(scope="session")
+def letter() -> Letter:
+    """The grader of ``bank``."""
+    return Letter()
+
+
+@pytest.fixture(scope="session")
+def bank(letter: Letter, tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    """Four responses of ten bytes to each fixture, drawn from the small prompt and one that wants the answer alone."""
+    file = tmp_path_factory.mktemp("bank") / "praise.responses.jsonl"
+    model = FakeBackend()
+    writer = Writer(model, model.tokenizer, None, "fake", letter, SamplingSettings(max_new_tokens=10, seed=3))
+    fill(
+        file, Bank("b"), demands(Bank("b"), _fixtures(), proposals(_read(TEXT), ("base", "direct")), 4, "fake"), writer
+    )
+    return read_bank("prompts/praise.responses.jsonl", file.read_bytes())
+
+
+def _fixtures() -> tuple[Fixture, ...]:
     rows = [("praise", text) for text in GOOD] + [("blame", text) for text in BAD]
     return tuple(Fixture(f"{label}-{i}", {"input": text}, Expected(label)) for i, (label, text) in enumerate(rows))
 

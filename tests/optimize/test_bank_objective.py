@@ -16,26 +16,14 @@ from pytest_pmpo.optimize.loop import OptimizeRequest, run
 from pytest_pmpo.optimize.records import Step
 from pytest_pmpo.optimize.study import Study
 from pytest_pmpo.optimize.units import delete_unit, segment
-from pytest_pmpo.prompts.model import Fixture, Prompt, Turn
+from pytest_pmpo.prompts.model import Turn
 from pytest_pmpo.responses.bank import append, read_bank
-from pytest_pmpo.responses.build import Writer, demands, fill
-from pytest_pmpo.responses.graders.base import Grade
+from pytest_pmpo.responses.graders.base import Grader
 from pytest_pmpo.responses.records import Bank, Proposal, Response
-from pytest_pmpo.responses.variants import proposals
 from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
 from pytest_pmpo.scoring.backends.fake import FakeBackend
 
-TOKENS = 10
 Make = Callable[..., OptimizeRequest]
-
-
-class SaysPraise:
-    """Right is what holds a certain letter; an edit of the prompt changes how often the toy model echoes it."""
-
-    identity = "letter"
-
-    def grade(self, fixture: Fixture, response: str) -> Grade:
-        return Grade(float("l" in response))
 
 
 class Writing(FakeBackend):
@@ -61,29 +49,11 @@ def backend() -> Writing:
     return Writing()
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the module's bank is kept once it has been drawn."""
-    return tmp_path_factory.mktemp("bank") / "praise.responses.jsonl"
-
-
 @pytest.fixture
-def bank(kept: Path, prompt: Prompt, fixtures: tuple[Fixture, ...]) -> Bank:
-    if not kept.exists():
-        model = FakeBackend()
-        writer = Writer(
-            model, model.tokenizer, None, "fake", SaysPraise(), SamplingSettings(max_new_tokens=TOKENS, seed=3)
-        )
-        drawn_from = proposals(prompt, ("base", "direct"))
-        fill(kept, Bank("b"), demands(Bank("b"), fixtures, drawn_from, 4, "fake"), writer)
-    return read_bank("prompts/praise.responses.jsonl", kept.read_bytes())
-
-
-@pytest.fixture
-def make(make_request: Make, bank: Bank) -> Make:
+def make(make_request: Make, bank: Bank, letter: Grader) -> Make:
     def made(**changes: Any) -> OptimizeRequest:
         numbers = changes.pop("numbers", {})
-        metric = BankObjective(changes.pop("bank", bank), SaysPraise(), "fake", max_new_tokens=TOKENS, **numbers)
+        metric = BankObjective(changes.pop("bank", bank), letter, "fake", max_new_tokens=10, **numbers)
         return make_request(**{"metric": metric, "budget": Budget(rounds=2), **changes})
 
     return made
@@ -144,7 +114,7 @@ def test_a_strategy_that_asks_nobody_has_its_prompt_sampled_between_rounds(make:
 def test_sampled_tokens_stay_within_the_limit_and_the_report_says_what_was_not_bought(
     make: Make, backend: Writing
 ) -> None:
-    limit = 10 * 2 * TOKENS
+    limit = 10 * 2 * 10
     result = run(make(budget=Budget(rounds=2, top_up_tokens=limit)))
     assert 0 < backend.written <= limit
     assert result.spent.top_up_tokens == result.spent.generated_tokens == backend.written
@@ -169,11 +139,11 @@ def test_the_same_command_again_samples_and_scores_nothing(make: Make, backend: 
 
 
 def test_a_run_goes_on_after_its_own_responses_have_joined_the_bank(
-    make: Make, bank: Bank, backend: Writing, tmp_path: Path, kept: Path
+    make: Make, bank: Bank, backend: Writing, tmp_path: Path
 ) -> None:
     first = run(make())
     file = tmp_path / "grown.responses.jsonl"
-    file.write_bytes(kept.read_bytes())
+    append(file, [*bank.proposals.values(), *bank.responses])
     append(file, first.drawn)
     grown = read_bank(bank.path, file.read_bytes())
     assert len(grown.responses) > len(bank.responses)

@@ -34,6 +34,7 @@ class Ape:
         pool = population.score(study, [study.incumbent])
         first = True
         while True:
+            pool = population.again(study, pool)
             found = self._infer(study) if first else self._resample(study, pool)
             first = False
             best = pool[0]

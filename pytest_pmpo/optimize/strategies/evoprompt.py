@@ -45,6 +45,7 @@ class EvoPrompt:
             best = people[0].candidate
             yield Step(best, best.digest != before, best.origin)
             before = best.digest
+            people = population.again(study, people)
             people = self._genetic(study, people) if self.algorithm == "ga" else self._differential(study, people)
 
     def _genetic(self, study: Study, people: list[Scored]) -> list[Scored]:

@@ -33,6 +33,7 @@ class Opro:
         """See the class. New texts are put into the incumbent, so every prompt keeps its frame."""
         pool = population.score(study, [study.incumbent])
         while True:
+            pool = population.again(study, pool)
             shown = [
                 {"text": population.text(study, entry.candidate), "loss": f"{entry.loss:.4f}"}
                 for entry in reversed(pool[: self.history])

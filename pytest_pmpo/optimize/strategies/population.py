@@ -26,6 +26,11 @@ def score(study: Study, candidates: Sequence[Candidate]) -> list[Scored]:
     return sorted((Scored(c, loss) for c, loss in zip(candidates, losses, strict=True)), key=lambda s: s.loss)
 
 
+def again(study: Study, pool: Sequence[Scored]) -> list[Scored]:
+    """A pool by today's losses: a response bank that has grown since estimates its prompts anew."""
+    return score(study, [entry.candidate for entry in pool])
+
+
 def text(study: Study, candidate: Candidate) -> str:
     """What of the candidate the study's language rewriter may rewrite."""
     sheet = page(candidate.prompt, study.language.scope)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_pmpo.errors import ConfigError, OptimizeError, RewriterError
+from pytest_pmpo.optimize.bank_objective import BankObjective
 from pytest_pmpo.optimize.budget import Budget
 from pytest_pmpo.optimize.loop import OptimizeRequest, run
 from pytest_pmpo.optimize.rewriters.base import Reply
@@ -15,6 +16,8 @@ from pytest_pmpo.optimize.rewriters.language import LanguageRewriter
 from pytest_pmpo.optimize.strategies.pmpo_paper import PmpoPaper
 from pytest_pmpo.optimize.strategies.select import CHOICES, choose
 from pytest_pmpo.prompts.model import Fixture, Turn
+from pytest_pmpo.responses.graders.base import Grader
+from pytest_pmpo.responses.records import Bank, Response
 from pytest_pmpo.scoring.backends.base import SamplingSettings
 from pytest_pmpo.scoring.backends.fake import FakeBackend
 
@@ -23,6 +26,7 @@ Make = Callable[..., OptimizeRequest]
 BETTER = "Decide whether it is praise or blame. Say praise or blame."
 WORSE = "Consider the matter at length and at leisure, dear friend."
 TEXT = "You judge short sentences all day long.\n\nAnswer with one word only.\n\nSentence: {{ input }}\nLabel:\n"
+BANKED = f"You love cheese.\n\n{TEXT.split(chr(10), 2)[2]}"
 FRAME = "{}\n\nAnswer with one word only."
 
 
@@ -162,3 +166,16 @@ def test_paper_modules_can_be_switched_off(make_request: Make, backend: FakeBack
 def test_an_unknown_strategy_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'opro'"):
         choose("oprO")
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_every_strategy_can_optimize_a_response_bank(make_request: Make, name: str, bank: Bank, letter: Grader) -> None:
+    """Its best prompt has answered for itself, and one limit holds for writer and bank together."""
+    metric = BankObjective(bank, letter, "fake", max_new_tokens=10)
+    budget = Budget(rounds=2, generated_tokens=6_000)
+    result = run(request(make_request, name, Scribe(), metric=metric, budget=budget, text=BANKED))
+    assert result.ending in ("rounds", "exhausted", "budget"), result.ending_reason
+    assert 0 <= result.spent.top_up_tokens <= result.spent.generated_tokens <= 6_000
+    if result.winner.digest != result.incumbent.digest:
+        drawn_from = {row.proposal for row in result.drawn if isinstance(row, Response)}
+        assert result.winner.digest in drawn_from
