@@ -12,16 +12,17 @@ Without pytest, ``Pmpo.open()`` gives the same object for the repository of the 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import Any, Self, cast, get_args
+from typing import Any, ParamSpec, Self, TypeVar, cast, get_args
 
 from pytest_pmpo.app.check import Checker
 from pytest_pmpo.app.extensions import Extensions, bare_manager
 from pytest_pmpo.app.project import Project, Task
 from pytest_pmpo.config import changed
-from pytest_pmpo.errors import ConfigError, Location
+from pytest_pmpo.errors import ConfigError, Location, PmpoError
 from pytest_pmpo.gate.records import Verdict
 from pytest_pmpo.prompts.fixtures import Row, parse_rows
 from pytest_pmpo.prompts.model import Message, Prompt, PromptSuite, Role, Segment
@@ -32,6 +33,9 @@ Messages = Sequence[Mapping[str, str]]
 """Turns as templates: ``[{"role": "user", "content": "Is {{ text }} spam?"}]``."""
 
 INLINE = "<inline prompt>"
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 class PromptRegressionError(AssertionError):
@@ -76,6 +80,20 @@ class Loss(float):
         return f"{float(self):.4g} {self.unit} ({self.score.metric.name}, {len(self.score.fixtures)} fixtures)"
 
 
+def _plainly(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """A method whose errors show the test that called it, and nothing of how they came about: their message says it."""
+
+    @wraps(method)
+    def plainly(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        __tracebackhide__ = True
+        try:
+            return method(*args, **kwargs)
+        except (PmpoError, PromptRegressionError) as error:
+            raise error.with_traceback(None) from None
+
+    return plainly
+
+
 class Pmpo:
     """Losses and verdicts of the prompts in a repository."""
 
@@ -92,6 +110,7 @@ class Pmpo:
         extensions = Extensions(bare_manager().hook)
         return cls(Checker(Project.open(Path(folder).absolute(), settings, extensions)))
 
+    @_plainly
     def loss(
         self,
         prompt: str | os.PathLike[str] | Messages,
@@ -118,6 +137,7 @@ class Pmpo:
         task = self._task(prompt, fixtures, model, metric)
         return Loss(self._checker.score(task))
 
+    @_plainly
     def check(
         self,
         path: str | os.PathLike[str],
@@ -136,6 +156,7 @@ class Pmpo:
         tasks = [_changed(task, changes) for task in self._tasks(path, model)]
         return tuple(self._checker.check(task).entry.verdict for task in tasks)
 
+    @_plainly
     def assert_no_regression(
         self,
         path: str | os.PathLike[str],
@@ -156,7 +177,6 @@ class Pmpo:
             PromptRegressionError: an ``AssertionError`` whose message is the report.
             PmpoError: whatever is wrong with prompt, fixtures, base or model.
         """
-        __tracebackhide__ = True
         verdicts = self.check(path, model=model, metric=metric, tolerance=tolerance, strict=strict)
         failed = [verdict for verdict in verdicts if verdict.failed]
         if failed:

@@ -127,13 +127,17 @@ def _with_fixtures(suite: PromptSuite, beside: tuple[Fixture, ...], source: Sour
     if not fixtures:
         path = suite.prompt.path
         name = sidecar_names(path)[-len(SUFFIXES)]
-        misnamed = _misnamed(source, path)
+        there, misnamed = sidecar(source, path), _misnamed(source, path)
         hint = f"put labelled inputs into {name} beside {PurePosixPath(path).name}"
+        if there is not None:
+            hint = f"{there} holds none"
+        elif misnamed is not None:
+            hint = f"is {misnamed} meant to hold them? Then call it {name}"
         notes = f"; {suite.prompt.notes[0].message}" if suite.prompt.notes else ""
         raise FixtureError(
             f"the prompt has no fixtures, so there is nothing to judge it by{notes}",
             location=Location(path),
-            hint=hint if misnamed is None else f"is {misnamed} meant to hold them? Then call it {name}",
+            hint=hint,
         )
     return replace(suite, fixtures=fixtures)
 

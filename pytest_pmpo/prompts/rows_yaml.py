@@ -29,6 +29,7 @@ def yaml_row(document: YamlDocument, node: yaml.Node) -> Row:
         FormatError: the node is no mapping, or a key stands there twice.
     """
     fields = document.fields(node)
+    require_colons(document, node)
     data = {key: document.value(value) if key in TYPED_KEYS else _text(value) for key, value in fields.items()}
     first = document.file.line(document.offset)
     return Row(
@@ -36,6 +37,31 @@ def yaml_row(document: YamlDocument, node: yaml.Node) -> Row:
         Location(document.file.path, first + _line(node)),
         {key: first + _line(value) for key, value in fields.items()},
     )
+
+
+def require_colons(document: YamlDocument, node: yaml.Node) -> None:
+    """Refuse ``{text: Give it back, please}``: YAML ends the text at the comma and takes the rest for a key.
+
+    Raises:
+        FormatError: at such a key.
+    """
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            require_colons(document, item)
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        require_colons(document, value)
+        alone = isinstance(value, yaml.ScalarNode) and value.value == "" and not value.style
+        if node.flow_style and alone and ":" not in _between(document, key, value):
+            raise document.error(
+                f"{key.value[:60]!r} stands alone between commas, so it is not part of the text before it",
+                key,
+                hint="put a text with commas in quotes",
+            )
+
+
+def _between(document: YamlDocument, key: yaml.Node, value: yaml.Node) -> str:
+    start, end = document.offset + key.end_mark.index, document.offset + value.end_mark.index
+    return document.file.text[start:end]
 
 
 def _rows(document: YamlDocument) -> list[Row]:

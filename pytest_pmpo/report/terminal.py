@@ -114,9 +114,14 @@ def _beside(entry: Entry) -> str:
     verdict = entry.verdict
     if verdict.failed:
         return ""
-    undecided = verdict.reason.removesuffix(f"; {verdict.metric.name} is a proxy for accuracy")
-    parts = [undecided if verdict.status == "inconclusive" else "", form_words(verdict)]
+    parts = [_undecided(verdict) if verdict.status == "inconclusive" else "", form_words(verdict)]
     return "; ".join(part for part in parts if part)
+
+
+def _undecided(verdict: Verdict) -> str:
+    """Why nothing was decided, without what the line above says already and what is said once at the end."""
+    reason = verdict.reason.removesuffix(f"; {verdict.metric.name} is a proxy for accuracy")
+    return reason.removeprefix(f"{mean_words(verdict)} on average, ").removeprefix("but ")
 
 
 def _closing(report: Report, width: int) -> list[str]:
@@ -126,7 +131,8 @@ def _closing(report: Report, width: int) -> list[str]:
     lines = [f"  {work}"] if info.tokens or info.cached_tokens else []
     metrics = {e.verdict.metric.name for e in report.entries if e.verdict.comparison and e.verdict.metric.proxy}
     if metrics:
-        lines += _wrapped(f"{', '.join(sorted(metrics))} is a proxy for accuracy", width, "  ", "  ")
+        proxies = f"{', '.join(sorted(metrics))} {'is a proxy' if len(metrics) == 1 else 'are proxies'} for accuracy"
+        lines += _wrapped(proxies, width, "  ", "  ")
     if info.validity:
         lines += _wrapped(f"measured here: {info.validity}", width, "  ", "  ")
     return lines

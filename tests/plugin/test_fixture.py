@@ -136,3 +136,13 @@ def test_settings_that_cannot_be_used_fail_the_test_without_a_traceback(repo: Re
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["pyproject.toml:3: unknown setting 'tolerence'"])
     result.stdout.no_fnmatch_line("*gate.py*")
+
+
+def test_a_mistake_shows_the_test_and_the_message_but_no_frames_of_ours(repo: Repo, write_test):
+    """As an assertion of the test's own."""
+    write_test("pmpo.loss('prompts/sapm.prompt.yml')")
+    result = repo.run()
+    result.stdout.fnmatch_lines(
+        [">       pmpo.loss(*", "E       *SourceError: prompts/sapm.prompt.yml: there is no such file"]
+    )
+    assert not [line for line in result.outlines if "pytest_pmpo/" in line and ".py" in line]

@@ -522,3 +522,23 @@ def test_the_labelled_rows_of_a_public_set_are_read_as_they_are() -> None:
     found = read("a.jsonl", "\n".join(json.dumps(row) for row in kept))
     assert [f.label for f in found] == [Preference((row["chosen"],), (row["rejected"],)) for row in kept]
     assert len({f.id for f in found}) == len(kept)
+
+
+@pytest.mark.parametrize(
+    ("row", "key"),
+    [
+        ("{vars: {text: Give it back, you fool.}, expected: rude}", "you fool."),
+        ("{expected: rude, or not}", "or not"),
+        ('{vars: {text: "a, b", more: [x, {y: c, d}]}, expected: e}', "d"),
+    ],
+)
+def test_a_text_that_a_comma_cuts_in_braces_is_refused_and_not_read_in_part(row: str, key: str) -> None:
+    error = failure(f"- vars: {{text: a}}\n  expected: b\n- {row}\n")
+    assert f"{key!r} stands alone between commas" in error.message
+    assert error.location == Location("a.yaml", 3)
+    assert error.hint == "put a text with commas in quotes"
+
+
+def test_an_empty_value_behind_a_colon_is_none_as_ever() -> None:
+    assert one("- vars: {text: a, more: , last: ''}\n  expected: b\n").vars == {"text": "a", "more": None, "last": ""}
+    assert one("- vars:\n    text: a\n    more:\n  expected: b\n").vars == {"text": "a", "more": None}

@@ -188,3 +188,10 @@ def test_a_file_that_looks_like_a_sidecar_and_is_not_called_as_one_is_named(tmp_
     with pytest.raises(FixtureError, match="no fixtures") as caught:
         load(source, "p/a.lines", [Lines()])
     assert caught.value.hint == f"is p/{name} meant to hold them? Then call it p/a.fixtures.yaml"
+
+
+def test_an_empty_sidecar_is_named_as_such(tmp_path: Path) -> None:
+    source = write(tmp_path, **{"p/a.lines": "one\n", "p/a.fixtures.yaml": "[]\n"})
+    with pytest.raises(FixtureError, match="no fixtures") as caught:
+        load(source, "p/a.lines", [Lines()])
+    assert caught.value.hint == "p/a.fixtures.yaml holds none"

@@ -473,6 +473,9 @@ class TestBase:
         with pytest.raises(SourceError, match="no commit 'mian'") as caught:
             find_base(repo.path, "mian", NOTHING)
         assert caught.value.hint == "did you mean 'main'?"
+        with pytest.raises(SourceError) as caught:
+            find_base(repo.path, "numbers.json", NOTHING)
+        assert caught.value.hint == "if a saved baseline is meant: there is no file of that name"
 
     @pytest.mark.parametrize(
         "ref", ["--upload-pack=touch pwned", "-x", "main..work", "HEAD:a.txt", "", "a\nb", "^main"]

@@ -21,6 +21,7 @@ from pytest_pmpo.prompts.fixtures import Row, parse_rows
 from pytest_pmpo.prompts.formats.base import ParseContext
 from pytest_pmpo.prompts.formats.yamldoc import YamlDocument, plain, written
 from pytest_pmpo.prompts.model import Choice, Fixture, Note
+from pytest_pmpo.prompts.rows_yaml import require_colons
 
 _MAX_EVALUATORS = 100
 _SCORABLE = ("equals", "startsWith")
@@ -58,6 +59,7 @@ def read_rows(
     bare: list[tuple[int, yaml.Node]] = []
     for number, node in enumerate(document.items(fields["testData"], "testData"), 1):
         row = document.fields(node)
+        require_colons(document, node)
         label = _label(document, row, keys, evaluators)
         if label is None:
             bare.append((number, node))

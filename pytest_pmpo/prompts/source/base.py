@@ -207,6 +207,8 @@ class _Finder:
         listed = self._git.run(
             "for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads", "refs/tags", "refs/remotes"
         )
+        if ref.endswith(".json"):
+            return "if a saved baseline is meant: there is no file of that name"
         close = get_close_matches(ref, listed.decode("utf-8", "replace").splitlines(), n=1)
         return f"did you mean {close[0]!r}?" if close else None
 
