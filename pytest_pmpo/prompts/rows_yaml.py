@@ -48,7 +48,9 @@ def require_colons(document: YamlDocument, node: yaml.Node) -> None:
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             require_colons(document, item)
-    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
         require_colons(document, value)
         alone = isinstance(value, yaml.ScalarNode) and value.value == "" and not value.style
         if node.flow_style and alone and ":" not in _between(document, key, value):
