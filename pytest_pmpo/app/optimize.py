@@ -11,7 +11,7 @@ from typing import Literal
 from pytest_pmpo.app.check import Checker
 from pytest_pmpo.app.optimize_bank import aim, bank_path, keep
 from pytest_pmpo.app.project import Task
-from pytest_pmpo.errors import ConfigError
+from pytest_pmpo.errors import BankError, ConfigError
 from pytest_pmpo.optimize.bank_objective import BankObjective
 from pytest_pmpo.optimize.budget import Budget
 from pytest_pmpo.optimize.handover import Delivered, HandOver, hand_over, short_name
@@ -71,13 +71,14 @@ class Finished:
     """What one optimization left behind: the reports always, the rest as far as it was won and asked for.
 
     Attributes:
-        bank: the response bank, where it has grown.
+        bank: the response bank, where it has grown; ``trouble`` says why it could not.
     """
 
     result: OptimizeResult
     reports: tuple[Path, Path]
     delivered: Delivered
     bank: Path | None = None
+    trouble: str = ""
 
     def lines(self) -> list[str]:
         """What there is now, for the terminal."""
@@ -88,6 +89,8 @@ class Finished:
         if self.bank is not None:
             grown = sum(isinstance(row, Response) for row in self.result.drawn)
             lines.append(f"bank: {_near(self.bank)} has grown by {grown} responses")
+        if self.trouble:
+            lines.append(f"note: {plain(self.trouble)}")
         if delivered.suggestion is not None:
             found = delivered.suggestion
             state = "unchanged" if found.unchanged else "updated" if found.existed else "new"
@@ -112,20 +115,28 @@ def optimize(checker: Checker, task: Task, wanted: Wanted, listener: Listener, e
         result = run(request(checker, task, wanted, found.metric, environ), listener)
     if found.note:
         result = replace(result, notes=(*result.notes, found.note))
-    name = output_name(task)
-    reports = optimize_report.write(result, wanted.out, name, wanted.templates)
-    body = reports[0].read_text(encoding="utf-8")
-    root = checker.project.root
+    name, root = output_name(task), checker.project.root
     path = bank_path(checker, task) if result.drawn else None
-    delivered = None
+    delivered, bank, trouble = None, None, ""
     try:
+        reports = optimize_report.write(result, wanted.out, name, wanted.templates)
+        body = reports[0].read_text(encoding="utf-8")
         delivered = hand_over(
             result, root, wanted.out, wanted.hand_over, body=body, environ=environ, name=name, bank=path
         )
     finally:
-        # a branch that carries them brings them back when it is merged; else they would be lost
-        bank = None if delivered is not None and delivered.bank else keep(checker, task, result)
-    return Finished(result, reports, delivered, bank)
+        # a branch that carries the responses brings them back when it is merged; else they would be lost
+        if delivered is None or not delivered.bank:
+            bank, trouble = _kept(checker, task, result)
+    return Finished(result, reports, delivered, bank, trouble)
+
+
+def _kept(checker: Checker, task: Task, result: OptimizeResult) -> tuple[Path | None, str]:
+    """The bank that has grown, or why it could not: that must not cost the patch."""
+    try:
+        return keep(checker, task, result), ""
+    except BankError as error:
+        return None, f"the fresh responses stay beside the journal: {error.message}"
 
 
 def request(

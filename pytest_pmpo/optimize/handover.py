@@ -71,6 +71,7 @@ def write_patch(result: OptimizeResult, root: Path, folder: Path, name: str | No
         folder.mkdir(parents=True, exist_ok=True)
         target.write_bytes(make_patch(path, result.base_data, result.data))
     except OSError as error:
+        target.unlink(missing_ok=True)  # half a patch is worse than none
         raise ProposalError(f"the patch {target} cannot be written: {error.strerror}") from error
     if repository is not None:
         repository.check_patch(target)

@@ -13,10 +13,12 @@ stopped run can be given more.
 
 from __future__ import annotations
 
+import base64
 import errno
 import hashlib
 import json
 import os
+import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -30,7 +32,7 @@ from pytest_pmpo.scoring.records import TargetScore
 if sys.platform != "win32":
     import fcntl
 
-SCHEMA = 2
+SCHEMA = 3
 """Part of a request's digest, so that a journal of another make is never read."""
 
 Scores = Mapping[str, TargetScore]
@@ -84,7 +86,7 @@ class Journal:
     def record_score(self, digest: str, scores: Mapping[str, Scores], spent: Spent) -> None:
         """A candidate's token losses by fixture id; they join those that are known of it."""
         rows = {
-            fixture: {key: [list(s.nll), s.n_bytes] for key, s in targets.items()}
+            fixture: {key: [packed(s.nll), s.n_bytes] for key, s in targets.items()}
             for fixture, targets in scores.items()
         }
         self._append({"kind": "score", "prompt": digest, "fixtures": rows, "spent": asdict(spent)})
@@ -163,7 +165,7 @@ class Journal:
             spent = Spent(**entry["spent"])
             if entry["kind"] == "score":
                 for fixture, targets in entry["fixtures"].items():
-                    known = {key: TargetScore(tuple(nll), size) for key, (nll, size) in targets.items()}
+                    known = {key: TargetScore(unpacked(nll), size) for key, (nll, size) in targets.items()}
                     self.scores.setdefault((entry["prompt"], fixture), {}).update(known)
             elif entry["kind"] == "answers":
                 self.answers[entry["question"]] = tuple((t, n, f) for t, n, f in entry["answers"])
@@ -188,6 +190,33 @@ def _checked(line: bytes) -> Mapping[str, Any] | None:
         return entry if record["check"] == _checksum(body) and isinstance(entry, dict) else None
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def packed(values: Sequence[float]) -> str:
+    """Numbers in base64, to the last bit: in four bytes each where those hold them (a model's losses are fp32 numbers),
+    else in eight. A bank has hundreds of long responses, and a run scores them under hundreds of prompts."""
+    kind = "f" if all(map(_fits, values)) else "d"
+    data = struct.pack(f"<{len(values)}{kind}", *values)
+    return kind + base64.b64encode(data).decode("ascii")
+
+
+def _fits(value: float) -> bool:
+    try:
+        return bool(struct.unpack("<f", struct.pack("<f", value))[0] == value)
+    except OverflowError:
+        return False
+
+
+def unpacked(text: str) -> tuple[float, ...]:
+    """The inverse of ``packed``.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    kind, data = text[:1], base64.b64decode(text[1:], validate=True)
+    if kind not in ("f", "d") or len(data) % struct.calcsize(f"<{kind}"):
+        raise ValueError("no packed numbers")
+    return struct.unpack(f"<{len(data) // struct.calcsize(f'<{kind}')}{kind}", data)
 
 
 def request_digest(parts: Sequence[object]) -> str:

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_pmpo.errors import OptimizeError
 from pytest_pmpo.optimize.budget import Spent
-from pytest_pmpo.optimize.state import Journal, request_digest
+from pytest_pmpo.optimize.state import Journal, packed, request_digest, unpacked
 from pytest_pmpo.scoring.records import TargetScore
 
 SCORES = {
@@ -75,7 +77,7 @@ def test_a_flipped_byte_loses_its_line_alone(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     write_two(path)
     data = bytearray(path.read_bytes())
-    data[data.index(b"0.1")] ^= 1
+    data[data.index(b'"f1"') + 2] ^= 1
     path.write_bytes(data)
     journal = Journal(path)
     assert (journal.scores, journal.damaged) == ({}, 1)
@@ -137,6 +139,22 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OptimizeError, match="cannot be opened"):
         Journal(tmp_path / "file" / "j.jsonl")
+
+
+@given(st.lists(st.one_of(st.floats(allow_nan=False), st.floats(width=32, allow_nan=False)), max_size=20))
+def test_packed_numbers_come_back_to_the_last_bit(values: list[float]) -> None:
+    assert list(map(repr, unpacked(packed(values)))) == list(map(repr, values))
+
+
+def test_a_models_losses_take_four_bytes_each() -> None:
+    assert len(packed([0.5, 2.25, 1e-3])) > len(packed([0.5, 2.25, 1.0]))
+    assert packed([1.0] * 300)[0] == "f"
+
+
+@pytest.mark.parametrize("text", ["", "x", "fAAAA!", "fAAA=", "dAAAAAA=="])
+def test_what_is_no_packed_number_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        unpacked(text)
 
 
 def test_digests_tell_lists_of_parts_apart() -> None:
