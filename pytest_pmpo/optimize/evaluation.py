@@ -98,10 +98,14 @@ class Evaluation:
         """Whether all of these losses are paid for, so that asking for them opens no model."""
         return not any(self._lacking(prompt, fixture, self.metric) for fixture in fixtures)
 
-    def unusable(self, prompt: Prompt, fixtures: Sequence[Fixture]) -> str | None:
+    def unusable(self, prompt: Prompt, fixtures: Sequence[Fixture], later: Sequence[Fixture] = ()) -> str | None:
         """Why a candidate cannot be scored at all (it does not render, or is too long for the model), or None.
 
         A prompt the journal knows was usable; so a replay does not open the model.
+
+        Args:
+            later: fixtures it is scored on only if it is accepted: of their texts the longest is tried, which is the
+                one that might not fit (a bank holds hundreds, and most candidates never meet them).
         """
         if self.journalled(prompt, fixtures):
             return None
@@ -111,6 +115,8 @@ class Evaluation:
         try:
             for fixture in fixtures:
                 self._encode(prompt, fixture, self.metric.continuations(fixture))
+            for fixture in later:
+                self._encode_one(prompt, fixture, max(self.metric.continuations(fixture), key=lambda t: len(t.text)))
         except TemplateError:
             return "does not render"
         except EncodingError:

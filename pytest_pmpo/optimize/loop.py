@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pytest_pmpo.errors import BackendError, BankError, BudgetError, RewriterError
+from pytest_pmpo.errors import BackendError, BankError, BudgetError, EncodingError, RewriterError
 from pytest_pmpo.optimize.asking import Asking
 from pytest_pmpo.optimize.bank_objective import BankObjective, resumable
 from pytest_pmpo.optimize.bank_run import BankRun
@@ -119,7 +119,7 @@ class _Run:
             self.ending = ("interrupted", "stopped by Ctrl-C; the same command goes on from here")
         except BudgetError as error:
             self.ending = ("budget", str(error))
-        except (RewriterError, BackendError, BankError) as error:
+        except (RewriterError, BackendError, BankError, EncodingError) as error:
             self.ending = ("failed", str(error))
         result = self._conclude()
         self.listener.finished(result)

@@ -226,7 +226,7 @@ class Study:
         reason = (
             self.constraints.broken(self.incumbent.prompt, prompt)
             or self._writable(prompt)
-            or self._evaluation.unusable(prompt, (*self._splits.development, *self._splits.heldout))
+            or self._evaluation.unusable(prompt, self._splits.development, self._splits.heldout)
         )
         if reason is not None:
             self._refused.add(prompt.template_digest)

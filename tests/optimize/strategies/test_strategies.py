@@ -179,3 +179,40 @@ def test_every_strategy_can_optimize_a_response_bank(make_request: Make, name: s
     if result.winner.digest != result.incumbent.digest:
         drawn_from = {row.proposal for row in result.drawn if isinstance(row, Response)}
         assert result.winner.digest in drawn_from
+
+
+class Babbler(Scribe):
+    """Answers everything a rewriter should not."""
+
+    BAD = (
+        "Certainly! Prompts are lovely.",
+        "",
+        "<prompt></prompt>",
+        "<prompt>\n" + "again and again " * 400 + "\n</prompt>",
+        "<prompt>\nSay praise or blame.\n</prompt>",
+        "<prompt>\n{{ input }} {{ secret }}\n</prompt>",
+        "<prompt>\n" + " ".join(f"word{i}" for i in range(9_000)) + "{{ input }}\n</prompt>",
+        "<prompt>\nAnswer with one word only.\n\n{{ input }}\nLabel: {% if x %}\n</prompt>",
+        "<prompt>\nAnswer with one word only.\n\n{{ input }}\n\x00</prompt>",
+        "<prompt><prompt><prompt>",
+    )
+
+    def write(
+        self, conversations: Sequence[Sequence[Turn]], settings: SamplingSettings, *, samples: int, seconds: Any = None
+    ) -> Iterator[tuple[Reply, ...]]:
+        for turns in conversations:
+            self.asked.append(turns[-1].content)
+            start = len(self.asked) * samples
+            yield tuple(Reply(self.BAD[(start + i) % len(self.BAD)], 20) for i in range(samples))
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_writer_of_nonsense_costs_a_run_nothing_but_its_tokens(make_request: Make, name: str) -> None:
+    """Every answer is dropped for a reason, the prompt stays, and the run ends by itself."""
+    scribe = Babbler()
+    changed = {"rewriters": (LanguageRewriter(scribe, scope="whole"),), "budget": Budget(rounds=6)}
+    result = run(request(make_request, name, scribe, **changed))
+    assert result.ending in ("rounds", "exhausted"), result.ending_reason
+    assert result.winner.digest == result.incumbent.digest
+    assert result.data is None
+    assert sum(result.dropped.values()) > 0
