@@ -214,11 +214,6 @@ class Checker:
             self._seconds, sum(scorer.tokens_spent for scorer in scorers), sum(s.tokens_cached for s in scorers)
         )
 
-    def cache_troubles(self) -> tuple[str, ...]:
-        """What kept the cache from being used, where something did."""
-        caches = (engine.scorer.cache for engine in self.models.engines())
-        return tuple(dict.fromkeys(cache.trouble for cache in caches if cache is not None and cache.trouble))
-
     def policy(self, task: Task, engine: Engine, metric: Metric) -> Policy:
         """How the gate decides on a task."""
         settings = task.settings

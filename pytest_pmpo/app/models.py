@@ -72,6 +72,11 @@ class Models:
         """Those found so far."""
         return tuple(engine for engine in self._found.values() if isinstance(engine, Engine))
 
+    def cache_troubles(self) -> tuple[str, ...]:
+        """What kept the cache from being used, where something did."""
+        caches = (engine.scorer.cache for engine in self.engines())
+        return tuple(dict.fromkeys(cache.trouble for cache in caches if cache is not None and cache.trouble))
+
     def cache_folder(self) -> Path:
         """Where losses and converted models are kept."""
         chosen = self.config.settings.cache_dir

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     results.work = checker.work()
     report = make_report(checker, results)
     notes = note_lines(report, -1 if arguments.quiet else 1)
-    notes += [f"  {trouble}" for trouble in checker.cache_troubles()]
+    notes += [f"  {trouble}" for trouble in checker.models.cache_troubles()]
     print(*summary(report, -1 if arguments.quiet else 0, width=width()), *notes, sep="\n")
     write_reports(given.reports, report, project.extensions)
     if given.github:

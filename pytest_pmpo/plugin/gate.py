@@ -203,7 +203,7 @@ class Gate:
         verbosity = self.config.get_verbosity()
         report = make_report(self.checker, self.results)
         lines = [*summary(report, verbosity, width=width), *note_lines(report, verbosity)]
-        lines += [f"  {trouble}" for trouble in self.checker.cache_troubles()] if lines else []
+        lines += [f"  {trouble}" for trouble in self.checker.models.cache_troubles()] if lines else []
         if verbosity >= 0 and (lines or self._written):
             terminalreporter.write_sep("-", "prompts")
         for line in (*lines, *self._written):

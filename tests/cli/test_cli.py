@@ -269,3 +269,12 @@ def test_help_loads_no_framework(repo: Repo):
         "assert not {'torch', 'transformers', 'scipy', 'pytest'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=repo.path, check=True)
+
+
+def test_a_cache_that_cannot_be_used_is_told_and_stops_nothing(repo: Repo, pmpo):
+    """A folder that cannot be made."""
+    repo.write("taken", "a file")
+    repo.settings('cache_dir = "taken/cache"\n')
+    done = pmpo("check")
+    assert done.code == 0
+    assert done.out.count("no cache: ") == 1
