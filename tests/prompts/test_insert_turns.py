@@ -196,3 +196,14 @@ def test_text_that_no_file_can_hold_is_refused(text: str) -> None:
     format, prompt = read(path, data)
     with pytest.raises(EditError, match="a turn needs text"):
         insert_turns(data, prompt, 1, [Turn("user", text)], format)
+
+
+def test_a_text_is_spelled_as_a_person_would() -> None:
+    path, data = FILES["github"]
+    format, prompt = read(path, data)
+    turns = [Turn("user", "a\nb"), Turn("assistant", '{"team": "bug"}'), Turn("user", "yes"), Turn("assistant", "it's")]
+    new = insert_turns(data, prompt, 1, turns, format).decode()
+    assert "content: |-\n      a\n      b\n" in new
+    assert """content: '{"team": "bug"}'\n""" in new
+    assert 'content: "yes"\n' in new
+    assert 'content: "it\'s"\n' in new

@@ -62,11 +62,13 @@ def _in_block(document: YamlDocument, item: yaml.Node, turns: Sequence[tuple[str
 
 
 def _scalar(text: str, column: int) -> str:
-    """A block where there are several lines, else double quotes, which hold any text."""
-    if "\n" in text and printable(text):
-        for block in yamlblock.literal(Place("", "", column + 2), text):
-            if _reads_back(f"{' ' * column}content: {block}\n", text):
-                return block
+    """A block where there are several lines, single quotes where there are double ones in the text, else double quotes,
+    which hold any text."""
+    if printable(text):
+        fitting = yamlblock.literal if "\n" in text else yamlflow.single if '"' in text or "\\" in text else None
+        for scalar in fitting(Place("", "", column + 2), text) if fitting else ():
+            if _reads_back(f"{' ' * column}content: {scalar}\n", text):
+                return scalar
     return next(iter(yamlflow.double(Place('""', "", 0), text)))
 
 
