@@ -91,6 +91,8 @@ class Page:
     reason: str
     path: str
     unit: str
+    measure: str
+    worse: str
     proxy: bool
     ends: str
     parts: tuple[Part, ...]
@@ -119,6 +121,8 @@ def page(result: OptimizeResult) -> Page:
         reason=plain(result.reason),
         path=plain(result.path),
         unit=plain(result.metric.unit),
+        measure=_measure(result),
+        worse="rise" if result.metric.direction == "lower" else "fall",
         proxy=result.metric.proxy,
         ends=f"{change(low)} to {change(high)}" if verdict and verdict.comparison else "",
         parts=tuple(_parts(result)),
@@ -168,9 +172,9 @@ def _segment(row: MaskRow, table: MaskTable, result: OptimizeResult) -> SegmentR
     if abs(row.worth) <= INERT * abs(table.loss):
         kind, words = "inert", f"does nothing: {tokens} that could go"
     elif row.worth > 0:
-        kind, words = "helps", f"worth {row.worth:.3f} {result.metric.unit}: without it the loss rises"
+        kind, words = "helps", f"worth {row.worth:.3f} {result.metric.unit}: without it {_worse(result)}"
     else:
-        kind, words = "harms", f"costs {-row.worth:.3f} {result.metric.unit}: without it the loss falls"
+        kind, words = "harms", f"costs {-row.worth:.3f} {result.metric.unit}: without it {_better(result)}"
     return SegmentRow(
         plain(row.unit.text, _TEXT),
         row.tokens,
@@ -179,6 +183,19 @@ def _segment(row: MaskRow, table: MaskTable, result: OptimizeResult) -> SegmentR
         plain(words),
         kind,
     )
+
+
+def _measure(result: OptimizeResult) -> str:
+    """What is measured, as a noun: a loss, or accuracy estimated from a response bank."""
+    return "loss" if result.metric.direction == "lower" else f"estimated {plain(result.metric.unit)}"
+
+
+def _worse(result: OptimizeResult) -> str:
+    return f"the {_measure(result)} {'rises' if result.metric.direction == 'lower' else 'falls'}"
+
+
+def _better(result: OptimizeResult) -> str:
+    return f"the {_measure(result)} {'falls' if result.metric.direction == 'lower' else 'rises'}"
 
 
 def _round(row: Round, before: Round | None) -> RoundRow:
