@@ -25,6 +25,9 @@ from pytest_pmpo.scoring.records import PromptScore
 SPEND = "or draw and grade in the run itself: pytest --pmpo-confirm, pmpo check --confirm"
 """Said beside the cost of a top-up."""
 
+FEW_INFORMATIVE = 0.3
+"""Share of fixtures with responses of different grades below which an undecided verdict says what would help."""
+
 
 @dataclass(frozen=True, slots=True)
 class BankMetric:
@@ -100,8 +103,10 @@ def metric_of(bank: Bank, task: Task, engine: Engine, known: Sequence[Prompt]) -
 def defend(verdict: Verdict, path: str, head: PromptScore, base: PromptScore | None) -> Verdict:
     """The verdict, or ``inconclusive`` where a bank covers too little of one of the versions compared."""
     short = uncovered(head, base)
-    if not short or verdict.comparison is None:
+    if verdict.comparison is None:
         return verdict
+    if not short:
+        return _with_what_helps(verdict, head)
     from pytest_pmpo.responses.topup import plan
 
     worst = min(short, key=_share)
@@ -119,6 +124,18 @@ def defend(verdict: Verdict, path: str, head: PromptScore, base: PromptScore | N
             SPEND,
         ),
     )
+
+
+def _with_what_helps(verdict: Verdict, head: PromptScore) -> Verdict:
+    """An undecided verdict by a bank that can hardly tell prompts apart says so in its advice."""
+    reach = coverage(head)
+    if verdict.status != "inconclusive" or reach is None or reach.informative >= FEW_INFORMATIVE:
+        return verdict
+    line = (
+        f"only {reach.informative:.0%} of the fixtures have right and wrong responses in the bank; the others cannot "
+        "tell prompts apart: more responses, finer grades or a stronger model would"
+    )
+    return replace(verdict, advice=(line, *verdict.advice))
 
 
 def uncovered(head: PromptScore, base: PromptScore | None) -> list[PromptScore]:

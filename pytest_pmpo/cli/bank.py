@@ -113,7 +113,7 @@ def _task(project: Project, named: str) -> Task:
 
 def _lines(arguments: argparse.Namespace, keeper: BankKeeper, drawing: Drawing) -> Sequence[str]:
     if arguments.action == "show":
-        return [*keeper.show(), *(_notes(keeper.notes()) if keeper.exists else ())]
+        return _shown(keeper)
     if arguments.action == "grade":
         graded, notes = keeper.grade(drawing, anew=arguments.anew)
         return [f"{graded} responses graded", *_notes(notes)]
@@ -121,12 +121,16 @@ def _lines(arguments: argparse.Namespace, keeper: BankKeeper, drawing: Drawing) 
         names = [name.strip() for name in arguments.proposals.split(",") if name.strip()]
         report = keeper.build(names, arguments.per_fixture, drawing, _tell)
         if not report.drawn and not report.missing:
-            return ["the bank has them all: nothing to draw", *keeper.show()]
-        return [*_report(report), *keeper.reread().show()]
+            return ["the bank has them all: nothing to draw", *_shown(keeper)]
+        return [*_report(report), *_shown(keeper.reread())]
     needed, topped = keeper.top_up(arguments.budget, drawing, _tell)
     if topped is None:
         return ["the bank covers this prompt: nothing to draw"]
-    return [f"{needed.responses} responses were needed", *_report(topped), *keeper.reread().show()]
+    return [f"{needed.responses} responses were needed", *_report(topped), *_shown(keeper.reread())]
+
+
+def _shown(keeper: BankKeeper) -> list[str]:
+    return [*keeper.show(), *(_notes(keeper.notes()) if keeper.exists else ())]
 
 
 def _report(report: BuildReport) -> list[str]:

@@ -32,6 +32,9 @@ SPOT_CHECKS = 1
 MANY_CUT = 0.2
 """Share of responses cut by the token limit from which a note says so."""
 
+MOST_ALIKE = 0.7
+"""Share of fixtures with responses of one grade only from which a note says what would help."""
+
 
 @dataclass(frozen=True, slots=True)
 class WeighedBank:
@@ -174,6 +177,7 @@ def _remarks(
     nominal = sum(row.origin == "written" or (row.origin == "production" and row.model is None) for row in rows)
     cut = sum(not row.finished for row in rows)
     alike = sum(len({row.grade for row in some}) == 1 for some in usable.values())
+    most = "; more responses, finer grades or a stronger model would" if alike > MOST_ALIKE * len(usable) else ""
     without = sum(fixture.id not in usable for fixture in fixtures)
     remarks = (
         (foreign, f"{foreign} responses are of another model: their grades are kept, their weights are nominal"),
@@ -182,7 +186,10 @@ def _remarks(
             cut > MANY_CUT * len(rows),
             f"{cut} of {len(rows)} responses were cut by the token limit they were drawn with",
         ),
-        (alike, f"{alike} of {len(usable)} fixtures have responses of one grade only and cannot tell prompts apart"),
+        (
+            alike,
+            f"{alike} of {len(usable)} fixtures have responses of one grade only and cannot tell prompts apart{most}",
+        ),
         (without, f"{without} fixtures have no usable response"),
     )
     return [Note(text, place) for holds, text in remarks if holds]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,8 +82,8 @@ def test_a_broken_bank_is_an_error_with_its_line(project: Path) -> None:
         check(project)
 
 
-def score(value: float, coverage: float) -> PromptScore:
-    details = {"coverage": coverage, "effective_sample_size": 2.0, "responses": 4.0, "informative": 1.0}
+def score(value: float, coverage: float, informative: float = 1.0) -> PromptScore:
+    details = {"coverage": coverage, "effective_sample_size": 2.0, "responses": 4.0, "informative": informative}
     rows = [
         FixtureScore(
             f"f{i}", Measurement(value, details={**details, "variance": 0.01}), scores=(TargetScore((1.0,), 3),)
@@ -109,3 +110,18 @@ def test_a_base_that_the_bank_does_not_reach_is_told_apart_from_the_head() -> No
     assert verdict.status == "inconclusive"
     assert "the base would answer" in verdict.reason
     assert any("pmpo bank build prompts/a.j2 --from" in line for line in verdict.advice)
+
+
+@pytest.mark.parametrize(("informative", "said"), [(0.0, True), (1.0, False)])
+def test_an_undecided_verdict_of_a_bank_that_cannot_tell_prompts_apart_says_what_would_help(
+    informative: float, said: bool
+) -> None:
+    head, base = (valued(score(0.5, 1.0, informative), values) for values in ([0.1, 0.9] * 4, [0.9, 0.1] * 4))
+    verdict = defend(decide(head, base, Policy(), model="fake"), "prompts/a.j2", head, base)
+    assert verdict.status == "inconclusive"
+    assert ("only 0% of the fixtures have right and wrong responses in the bank" in verdict.advice[0]) == said
+
+
+def valued(whole: PromptScore, values: list[float]) -> PromptScore:
+    rows = zip(whole.fixtures, values, strict=True)
+    return replace(whole, fixtures=tuple(replace(f, measurement=replace(f.measurement, value=v)) for f, v in rows))
