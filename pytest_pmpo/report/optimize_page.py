@@ -226,7 +226,12 @@ def _fixtures(result: OptimizeResult) -> Iterator[FixtureRow]:
             row.broken,
             tuple(
                 (move.text, f"{move.base:.2f}", f"{move.head:.2f}")
-                for move in moves(row.base, row.head, result.token_texts.get(row.fixture_id, ()), _MOST_TOKENS)
+                # a bank's texts are responses, which need not be right: their tokens are no answer's
+                for move in (
+                    moves(row.base, row.head, result.token_texts.get(row.fixture_id, ()), _MOST_TOKENS)
+                    if result.metric.proxy
+                    else ()
+                )
             ),
         )
 

@@ -25,6 +25,7 @@ from pytest_pmpo.report.optimize_live import LiveTable
 from pytest_pmpo.report.optimize_page import page
 from pytest_pmpo.scoring.backends.fake import FakeBackend
 from pytest_pmpo.scoring.metrics.cross_entropy import CrossEntropy
+from pytest_pmpo.scoring.metrics.response_bank import ResponseBank
 from pytest_pmpo.scoring.scorer import Scorer
 
 TEXT = "You like tea and long walks by the sea.\n\n- Say praise or blame.\n\nText: {{ input }}\nLabel:\n"
@@ -221,3 +222,12 @@ def test_the_live_view_shows_rounds_tokens_and_the_end(tmp_path: Path, terminal:
     assert "stopped (rounds)" in text
     assert f"{result.spent.forward_tokens:,}" in text
     assert ("\x1b[" in text) == terminal
+
+
+def test_an_estimated_accuracy_is_called_that_and_rises(result: OptimizeResult) -> None:
+    """With a response bank higher is better, and no loss is spoken of."""
+    accuracy = replace(result, metric=ResponseBank({}).info)
+    for text in (optimize_report.markdown(accuracy), optimize_report.html(accuracy)):
+        assert "loss" not in text.replace("losses", "").lower()
+        assert "estimated accuracy would fall" in text
+        assert "Answer tokens" not in text
