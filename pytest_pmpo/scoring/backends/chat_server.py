@@ -8,7 +8,7 @@ sent to the base URL alone; it is never printed.
 from __future__ import annotations
 
 import math
-import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -18,15 +18,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_pmpo.errors import BackendError, ConfigError
 from pytest_pmpo.prompts.model import Turn
 from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
+from pytest_pmpo.scoring.backends.retrying import KEY_VARIABLE, MAX_WAIT, hint, pause, said, wants_other_limit, worth_it
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-KEY_VARIABLE = "OPENAI_API_KEY"
 URL_VARIABLE = "OPENAI_BASE_URL"
-MAX_WAIT = 30.0
-"""Seconds; a longer ``Retry-After`` is not waited for."""
-
 JUDGE_TOKENS = 512
 UNKNOWN = -1
 """Stands for each token of an answer: a chat server tells tokens by their text, not by their id."""
@@ -38,6 +35,7 @@ _PLAIN_SAMPLING: Mapping[str, Mapping[str, Any]] = {
 }
 """By the ``owned_by`` of a server's models: what switches off the defaults that draw from another distribution."""
 
+_USERINFO = re.compile(r"//[^/@]*@")
 _Answer = tuple[tuple[Generation, ...], BackendError | None]
 
 
@@ -208,18 +206,18 @@ class ChatServer:
             try:
                 return client.chat.completions.create(**request)
             except APIStatusError as error:
-                if _wants_other_limit(error, request):
+                if wants_other_limit(error, request):
                     request["max_completion_tokens"] = request.pop("max_tokens")
                     continue
                 reason = f"answered {error.status_code}"
-                if not _worth_retrying(error.status_code):
+                if not worth_it(error.status_code):
                     raise BackendError(
-                        f"{self._shown} {reason}: {_said(error)}", hint=_hint(error.status_code)
+                        f"{self._shown} {reason}: {said(error)}", hint=hint(error.status_code)
                     ) from error
-                wait = _wait(attempt, error.response.headers)
+                wait = pause(attempt, error.response.headers)
             except APIConnectionError as error:  # timeouts are connection errors to this client
                 reason = f"gave no answer ({type(error).__name__})"
-                wait = _wait(attempt, {})
+                wait = pause(attempt, {})
             except (OpenAIError, ValueError) as error:
                 raise self._no_answer(error) from error
             if wait > MAX_WAIT:
@@ -246,11 +244,12 @@ class ChatServer:
         return Generation(text, (UNKNOWN,) * len(entries or ()), logprob, choice.finish_reason == "stop")
 
     def _no_answer(self, error: Exception) -> BackendError:
-        return BackendError(f"{self._shown} sent something that is no chat answer: {_said(error)}")
+        return BackendError(f"{self._shown} sent something that is no chat answer: {said(error)}")
 
     @property
     def _shown(self) -> str:
-        return self.name if self.base_url is None else f"{self.name} at {self.base_url}"
+        # a URL may hold a password
+        return self.name if self.base_url is None else f"{self.name} at {_USERINFO.sub('//', self.base_url)}"
 
 
 def parse_server(spec: str, environ: Mapping[str, str]) -> ChatServer:
@@ -276,29 +275,3 @@ def _choices(answer: Any) -> list[Any]:
     if not choices or any(getattr(choice, "message", None) is None for choice in choices):
         raise ValueError("no choices with a message")
     return list(choices)
-
-
-def _worth_retrying(status: int) -> bool:
-    return status in (408, 409, 425, 429) or status >= 500
-
-
-def _wants_other_limit(error: Any, request: Mapping[str, Any]) -> bool:
-    return error.status_code == 400 and "max_tokens" in request and "max_completion_tokens" in str(error)
-
-
-def _wait(attempt: int, headers: Mapping[str, str]) -> float:
-    """Seconds before the next try: what the server asks for, else 0.5 · 2^attempt, a little shaken."""
-    try:
-        return max(0.0, float(headers.get("retry-after", "")))
-    except ValueError:
-        return min(MAX_WAIT, 0.5 * 2.0**attempt) * random.uniform(0.75, 1.0)
-
-
-def _hint(status: int) -> str | None:
-    if status in (401, 403):
-        return f"check the key in {KEY_VARIABLE}"
-    return "check the model's name and the URL (most servers want /v1 at its end)" if status == 404 else None
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

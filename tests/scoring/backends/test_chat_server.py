@@ -262,6 +262,10 @@ def test_the_key_goes_to_the_server_and_into_no_message(server: Server) -> None:
         client(server, api_key="sk-secret").generate([ASK], SETTINGS)
     assert server.keys == ["Bearer sk-secret"]
     assert "sk-secret" not in str(caught.value) + repr(client(server, api_key="sk-secret"))
+    hidden = ChatServer("m", server.url.replace("//", "//user:pass-word@"), sleep=lambda seconds: None)
+    with pytest.raises(BackendError, match=r"openai:m at http://127.0.0.1:\d+/v1 answered 401") as caught:
+        hidden.generate([ASK], SETTINGS)
+    assert "pass-word" not in str(caught.value)
 
 
 def test_a_judge_is_asked_greedily_and_once(server: Server) -> None:
