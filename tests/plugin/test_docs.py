@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pytest_pmpo import hookspecs
 from pytest_pmpo.config.settings import Override, Settings
-from pytest_pmpo.options import OUTPUTS, RUN, SETTINGS
+from pytest_pmpo.options import OPTIMIZE, OUTPUTS, RUN, SETTINGS
 
 PAGE = (Path(__file__).parents[2] / "docs/pytest.md").read_text("utf-8")
 
@@ -15,7 +15,7 @@ PAGE = (Path(__file__).parents[2] / "docs/pytest.md").read_text("utf-8")
 def test_every_option_is_documented_and_every_documented_option_exists():
     """In both directions."""
     named = set(re.findall(r"--pmpo-[a-z-]+", PAGE))
-    assert named == {f"--pmpo-{option.name}" for option in (*SETTINGS, *OUTPUTS, *RUN)}
+    assert named == {f"--pmpo-{option.name}" for option in (*SETTINGS, *OUTPUTS, *RUN, *OPTIMIZE)}
 
 
 def test_every_setting_is_documented():
