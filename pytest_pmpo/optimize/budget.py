@@ -39,7 +39,7 @@ class Budget:
                 raise ConfigError(f"budget {name} is {value}", hint="give a positive number, or leave it out")
 
     def __str__(self) -> str:
-        parts = [f"{self.rounds} rounds"]
+        parts = [_rounds(self.rounds)]
         if self.forward_tokens is not None:
             parts.append(f"{self.forward_tokens:,} forward tokens")
         if self.generated_tokens is not None:
@@ -65,10 +65,8 @@ class Spent:
 
     def __str__(self) -> str:
         bank = f" ({self.top_up_tokens:,} for the response bank)" if self.top_up_tokens else ""
-        return (
-            f"{self.rounds} rounds, {self.forward_tokens:,} forward tokens, {self.generated_tokens:,} generated tokens"
-            f"{bank}, {self.seconds / 60:.1f} minutes"
-        )
+        tokens = f"{self.forward_tokens:,} forward tokens, {self.generated_tokens:,} generated tokens{bank}"
+        return f"{_rounds(self.rounds)}, {tokens}, {self.seconds / 60:.1f} minutes"
 
 
 class Ledger:
@@ -188,6 +186,10 @@ class Ledger:
     def next_round(self) -> None:
         """Book a round."""
         self._spent = replace(self._spent, rounds=self._spent.rounds + 1)
+
+
+def _rounds(count: int) -> str:
+    return f"{count} round" if count == 1 else f"{count:,} rounds"
 
 
 class _Rate:

@@ -168,7 +168,8 @@ class _Run:
                 # a strategy that accepts without asking for fresh responses gets them now
                 self.objective.vouch(step.best.prompt, self.splits.development)
             self._row(step, number)
-        self.ending = ("rounds", f"{self.request.budget.rounds} rounds are done")
+        rounds = self.request.budget.rounds
+        self.ending = ("rounds", "the one round is done" if rounds == 1 else f"{rounds} rounds are done")
 
     def _row(self, step: Step, number: int = 0) -> None:
         """Measure the round's best prompt on every part, for the record, and write the round down."""
