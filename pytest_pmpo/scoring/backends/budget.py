@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 CPU_TOKENS = 2048
-"""Enough rows to keep two dozen cores' matrix products busy; twice as many gain nothing more."""
+"""Enough rows to keep matrix products busy; twice as many gained nothing measurable and would show progress late."""
 
-CUDA_TOKENS = 8192
-"""Where matrix products of a 7B model reach their full rate on current GPUs."""
+CUDA_TOKENS = 16640
+"""Where a 7B model stops gaining on an H200, for 2.5 GB of activations."""
 
 SMALLEST = 64
 _SHARE = 0.6  # of free memory; the rest is for keys, values, logits and fragmentation

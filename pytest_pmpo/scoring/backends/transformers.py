@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,12 +24,14 @@ from pytest_pmpo.scoring.backends.tree_attention import UnsupportedAttentionErro
 from pytest_pmpo.scoring.plan import Ints
 from pytest_pmpo.scoring.records import EncodedSequence, distinct_tokens
 
+Losses = npt.NDArray[np.float64]
 _MakePath = Callable[[Any, TargetHead], ExecutionPath]
 _PATHS: tuple[_MakePath, ...] = (TreePath, PrefixPath)
 
-# Two paths agree if their losses do to rounding: fp32 rounds at 1e-7, 16-bit weights at 1e-2 of a logit
-_AGREE = {torch.float32: 1e-4, torch.float64: 1e-4}
-_AGREE_HALF = 0.25
+# Two paths agree if their losses do to rounding. fp32 rounds at 1e-7. 16-bit weights round at 1e-2 of a logit, and a
+# mixture of experts may then send a token elsewhere, so there it is the mean that must be small.
+_AGREE = 1e-4
+_AGREE_HALF = 0.1
 
 
 class TransformersBackend:
@@ -123,8 +126,7 @@ class TransformersBackend:
         plain = PlainPath(self.model, self._head)
         probes = _probes(self._head.vocabulary)
         expected = self._probe(plain, probes, budget=_PLAIN_PROBE_BUDGET)
-        self._check_head(probes[0], expected[0])
-        tolerance = _AGREE.get(self.model.dtype, _AGREE_HALF)
+        self._check_head(probes[0])
         for make in _PATHS:
             try:
                 path = make(self.model, self._head)
@@ -139,32 +141,43 @@ class TransformersBackend:
                 IndexError,
             ):
                 continue  # whatever this path trips over in a model nobody has seen, the next one need not
-            if all(
-                np.allclose(a, b, rtol=0, atol=tolerance, equal_nan=True) for a, b in zip(losses, expected, strict=True)
-            ):
+            if self._agree(losses, expected):
                 return path
         return plain
 
-    def _probe(self, path: ExecutionPath, probes: Sequence[EncodedSequence], budget: int) -> list[tuple[float, ...]]:
+    def _probe(self, path: ExecutionPath, probes: Sequence[EncodedSequence], budget: int) -> Losses:
         run = _Run(probes, None)
         path.run(probes, budget, run.sink(range(len(probes))))
         run.flush()
-        return run.rows()  # damaged weights give NaN here too; scoring then names the fixture
+        return run.losses  # damaged weights give NaN here too; scoring then names the fixture
 
-    def _check_head(self, probe: EncodedSequence, losses: Sequence[float]) -> None:
-        """The model's own logits of one sequence against ``TargetHead``: what its class does to them must be known."""
-        ids = torch.tensor([probe.tokens], device=self.model.device)
-        logits = self.model(input_ids=ids, use_cache=False).logits[0, probe.target_start - 1 : -1].float()
-        own = torch.nn.functional.cross_entropy(logits, ids[0, probe.target_start :], reduction="none")
-        tolerance = _AGREE.get(self.model.dtype, _AGREE_HALF)
-        if not np.allclose(own.cpu().numpy(), losses, rtol=0, atol=tolerance, equal_nan=True):
+    def _agree(self, losses: Losses, expected: Losses) -> bool:
+        if self.model.dtype in (torch.float32, torch.float64):
+            return bool(np.allclose(losses, expected, rtol=0, atol=_AGREE, equal_nan=True))
+        same = np.isnan(losses) == np.isnan(expected)
+        difference = np.abs(losses - expected)[~np.isnan(expected)]
+        return bool(same.all() and difference.sum() <= _AGREE_HALF * len(difference))
+
+    def _check_head(self, probe: EncodedSequence) -> None:
+        """The model's logits against ``TargetHead``'s, from the same hidden states: what its class does to logits must be
+        known."""
+        given: list[Tensor] = []
+        hook = self.model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+        try:
+            ids = torch.tensor([probe.tokens], device=self.model.device)
+            logits = self.model(input_ids=ids, use_cache=False).logits[0].float()
+        finally:
+            hook.remove()
+        known = self._head.logits(given[0][0]).float() if given else torch.full_like(logits, torch.inf)
+        tolerance = _AGREE if self.model.dtype in (torch.float32, torch.float64) else _AGREE_HALF
+        if not torch.allclose(logits, known, rtol=0, atol=tolerance, equal_nan=True):
             raise ModelError(
                 f"{type(self.model).__name__} changes its logits in a way this version does not know",
                 hint="please report the model's architecture",
             )
 
 
-_PROBE_BUDGET = 48  # two chunks, so that carried keys are tried as well
+_PROBE_BUDGET = 24  # more than one chunk, so that carried keys are tried as well
 _PLAIN_PROBE_BUDGET = 1024  # one batch
 
 
@@ -175,18 +188,22 @@ def _probes(vocabulary: int) -> list[EncodedSequence]:
     def draw(n: int) -> tuple[int, ...]:
         return tuple(rng.randrange(vocabulary) for _ in range(n))
 
-    system = draw(10)
+    system = draw(5)
     probes = []
     for _ in range(2):
-        prefix = system + draw(9)
-        for _ in range(2):
-            context = prefix + draw(rng.randint(4, 9))
-            probes += [EncodedSequence(context + draw(rng.randint(1, 6)), len(context), "probe") for _ in range(2)]
+        prefix = system + draw(5)
+        for length in (2, 4):
+            context = prefix + draw(length)
+            probes += [EncodedSequence(context + draw(n), len(context), "probe") for n in (1, 4)]
     return probes
 
 
 class _Run:
-    """Losses as they come in. They stay on the device until the end: a read in between would make it run dry."""
+    """Losses as they come in. They stay on the device until the end: a read in between would make it run dry.
+
+    Attributes:
+        losses: of all sequences, one after another.
+    """
 
     def __init__(self, sequences: Sequence[EncodedSequence], progress: Progress | None) -> None:
         self._sequences = sequences
@@ -195,8 +212,8 @@ class _Run:
         self._done = 0
         lengths = np.array([s.target_length for s in sequences], dtype=np.int64)
         self._starts = np.cumsum(lengths) - lengths
-        self._losses = np.full(int(lengths.sum()), np.nan, dtype=np.float64)
-        self._seen = np.zeros(len(self._losses), dtype=bool)
+        self.losses = np.full(int(lengths.sum()), np.nan, dtype=np.float64)
+        self._seen = np.zeros(len(self.losses), dtype=bool)
         self._pending: list[tuple[Ints, Tensor]] = []
 
     @property
@@ -221,13 +238,9 @@ class _Run:
     def flush(self) -> None:
         """Read what is on the device."""
         for places, losses in self._pending:
-            self._losses[places] = losses.double().cpu().numpy()
+            self.losses[places] = losses.double().cpu().numpy()
             self._seen[places] = True
         self._pending.clear()
-
-    def rows(self) -> list[tuple[float, ...]]:
-        """Losses by sequence, whatever they are."""
-        return [tuple(losses.tolist()) for losses in np.split(self._losses, self._starts[1:])]
 
     def results(self) -> list[tuple[float, ...]]:
         """Losses by sequence.
@@ -235,9 +248,9 @@ class _Run:
         Raises:
             NumericsError: naming the first sequence with a loss that is no number.
         """
-        rows = self.rows()
-        if not np.isfinite(self._losses).all():
-            number = int(np.searchsorted(self._starts, np.flatnonzero(~np.isfinite(self._losses))[0], side="right")) - 1
+        rows = [tuple(losses.tolist()) for losses in np.split(self.losses, self._starts[1:])]
+        if not np.isfinite(self.losses).all():
+            number = int(np.searchsorted(self._starts, np.flatnonzero(~np.isfinite(self.losses))[0], side="right")) - 1
             sequence, losses = self._sequences[number], rows[number]
             place = next(i for i, loss in enumerate(losses) if not math.isfinite(loss))
             raise NumericsError(

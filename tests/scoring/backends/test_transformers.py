@@ -43,6 +43,22 @@ def test_a_tokenizer_of_another_model_is_refused(build: Build) -> None:
         backend.score([EncodedSequence((3, 500), 1, "fixture 'a'")])
 
 
+def test_a_model_that_does_something_else_to_its_logits_is_refused(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build("llama")
+    forward = model.forward
+
+    def louder(**options: Any) -> Any:
+        outputs = forward(**options)
+        outputs.logits = outputs.logits * 1.5
+        return outputs
+
+    monkeypatch.setattr(model, "forward", louder)
+    with pytest.raises(ModelError, match="LlamaForCausalLM changes its logits in a way this version does not know"):
+        TransformersBackend(model, Tokenizer())
+
+
 def test_out_of_memory_halves_the_budget_goes_on_and_says_so_once(
     build: Build, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
