@@ -159,7 +159,7 @@ class TransformersBackend:
         return bool(same.all() and difference.sum() <= _AGREE_HALF * len(difference))
 
     def _check_head(self, probe: EncodedSequence) -> None:
-        """The model's logits against ``TargetHead``'s, from the same hidden states: what its class does to logits must be
+        """The model's logits against ``TargetHead``'s, from the same hidden states: what its class does to them must be
         known."""
         given: list[Tensor] = []
         hook = self.model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
