@@ -128,7 +128,7 @@ class BankKeeper:
             raise BankError(
                 f"there is no bank that holds responses to every fixture{why}",
                 location=Location(self._task.path),
-                hint=f"pmpo bank build {self._task.path}",
+                hint=self._build_it,
             )
         prompt, fixtures = self._task.suite.prompt, self._task.suite.fixtures
         [head] = engine.scorer.score([prompt], fixtures, found.metric)
@@ -149,8 +149,11 @@ class BankKeeper:
             How many got a grade, and what there is to say: kept grades the grader would not give again among it.
 
         Raises:
+            BankError: there is no bank.
             PmpoError: the grader failed several times; what it graded before is kept.
         """
+        if not self.exists:
+            raise BankError("there is no bank to grade", location=Location(self._task.path), hint=self._build_it)
         fixtures = self._task.suite.fixtures
         with self._grader(drawing) as grader:
             done = grade_bank(without_grades(self.bank) if anew else self.bank, fixtures, grader)
@@ -165,6 +168,10 @@ class BankKeeper:
     def reread(self) -> BankKeeper:
         """A keeper of the same bank as it is now."""
         return BankKeeper(self.checker, self._task)
+
+    @property
+    def _build_it(self) -> str:
+        return f"pmpo bank build {self._task.path}"
 
     def _read(self) -> Bank:
         found = find_bank(self._source, self._task.path)

@@ -121,7 +121,7 @@ def defend(verdict: Verdict, path: str, head: PromptScore, base: PromptScore | N
             f"pmpo bank top-up {path} --budget {plan(head).responses}, then judge again"
             if worst is head
             else f"to draw from the base too: pmpo bank build {path} --from base,steps,none,REF (REF: the base commit)",
-            SPEND,
+            *(() if base is None else (SPEND,)),  # a saved baseline's numbers do not grow with the bank
         ),
     )
 

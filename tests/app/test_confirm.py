@@ -157,6 +157,7 @@ def test_a_saved_baseline_cannot_be_confirmed_for_its_base_is_only_numbers(chang
     entry = check(changed, baseline="base.json").entry
     assert entry.verdict.status == "inconclusive"
     assert entry.spent == ""
+    assert not any("--pmpo-confirm" in line for line in entry.verdict.advice)
 
 
 def test_check_on_the_command_line_prints_what_was_spent(changed: Repo, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,8 +112,9 @@ def test_a_top_up_draws_with_the_token_limit_of_the_bank(built: Repo, pmpo) -> N
     assert max(len(row["response"]) for row in rows(built)) <= 6
 
 
-def test_top_up_without_a_bank_names_the_command_that_makes_one(repo: Repo, pmpo) -> None:
-    done = pmpo("bank", "top-up", PROMPT)
+@pytest.mark.parametrize("action", ["top-up", "grade"])
+def test_without_a_bank_the_command_that_makes_one_is_named(repo: Repo, pmpo, action: str) -> None:
+    done = pmpo("bank", action, PROMPT)
     assert done.code == 2
     assert f"hint: pmpo bank build {PROMPT}" in done.err
 
