@@ -69,6 +69,6 @@ def _defended(verdict: Verdict, objective: Objective, versions: tuple[Candidate,
     for name, candidate in zip(("new", "old"), reversed(versions), strict=True):
         short = objective.defended(candidate.prompt, heldout)
         if short is not None:
-            reason = f"of the {name} prompt's answers, {short}"
+            reason = f"{short} of what the {name} prompt would answer"
             return replace(verdict, status="inconclusive", failed=verdict.policy.strict, reason=reason)
     return verdict

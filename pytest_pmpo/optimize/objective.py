@@ -56,7 +56,7 @@ class Objective(Protocol):
         ...
 
     def defended(self, prompt: Prompt, fixtures: Part) -> str | None:
-        """None if the losses known now can be defended, else why not."""
+        """None if the losses known now can be defended, else what covers how little of the prompt's answers."""
         ...
 
     def drawn(self) -> tuple[Proposal | Response, ...]:
