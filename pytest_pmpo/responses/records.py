@@ -50,7 +50,7 @@ class Response:
         input: digest of the fixture's input when it was drawn (see ``input_digest``); None in hand-written lines.
         label: digest of the fixture's label when it was graded; None in hand-written lines.
         logprob: log-probability (nats) the generator gave; kept for the record, never used in a weight.
-        model: fingerprint of the model it was drawn from.
+        model: fingerprint of the model it was drawn from, or ``openai:NAME`` for a server's.
         date: ISO date.
         origin: ``sampled``, ``production`` or ``written``.
         finished: False where a token limit cut it.
