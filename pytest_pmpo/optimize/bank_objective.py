@@ -136,7 +136,8 @@ def resumable(wanted: BankObjective, journals: Path, name: Callable[[BankObjecti
     Raises:
         BankError: a file of fresh responses that is malformed.
     """
-    for file in sorted(journals.glob(f"*{SUFFIX}")):
+    prompt = name(wanted).rpartition("-")[0]
+    for file in sorted(file for file in journals.glob(f"*{SUFFIX}") if file.name.startswith(f"{prompt}-")):
         earlier = wanted.without(load(file, file.name))
         if len(earlier.bank.responses) < len(wanted.bank.responses) and name(earlier) == file.name:
             return earlier
