@@ -17,6 +17,7 @@ from pytest_pmpo.scoring.backends.fused import fuse
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_HEADLESS = "an embedding or encoder model has no language-model head; use a causal language model"
 
 
 def open_directory(
@@ -60,6 +61,7 @@ def _load(directory: Path, device: str, dtype: torch.dtype, trust_remote_code: b
         config = AutoConfig.from_pretrained(directory, **options)
         if config.is_encoder_decoder:
             raise ModelError(f"{directory.name} is an encoder-decoder model; a causal language model is needed")
+        _refuse_headless(directory, config)
         model, report = AutoModelForCausalLM.from_pretrained(
             directory, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
         )
@@ -71,12 +73,19 @@ def _load(directory: Path, device: str, dtype: torch.dtype, trust_remote_code: b
         named = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
         raise ModelError(
             f"{directory.name} does not hold all weights of a {type(model).__name__}: {named} would be random",
-            hint="an embedding or encoder model has no language-model head; use a causal language model",
+            hint=_HEADLESS,
         )
     try:
         return model.eval().requires_grad_(False).to(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"cannot put {directory.name} on {device}: {str(error).splitlines()[0]}") from error
+
+
+def _refuse_headless(directory: Path, config: Any) -> None:
+    """Where embeddings are tied, a bare body (``MistralModel``) has all weights of a language model; it is none."""
+    names = list(config.architectures or ())
+    if names and all(name.endswith("Model") and not name.endswith(("HeadModel", "HeadsModel")) for name in names):
+        raise ModelError(f"{directory.name} is a {names[0]}, which has no language-model head", hint=_HEADLESS)
 
 
 @contextmanager

@@ -115,12 +115,23 @@ def test_a_saved_model_scores_as_the_one_in_memory(build: Build, tree: Tree, tmp
     assert opened.context_length == 256
 
 
-def test_an_embedding_model_is_refused_for_its_missing_head(tmp_path: Path) -> None:
+def save_body(directory: Path, *, tied: bool) -> Path:
     config = transformers.AutoConfig.for_model(
         "qwen2", vocab_size=97, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
-        num_key_value_heads=2, tie_word_embeddings=False,
+        num_key_value_heads=2, tie_word_embeddings=tied,
     )  # fmt: skip
-    save(transformers.AutoModel.from_config(config), tmp_path)
+    return save(transformers.AutoModel.from_config(config), directory)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_embedding_model_is_refused_for_its_missing_head(tied: bool, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is a Qwen2Model, which has no language-model head"):
+        open_directory(save_body(tmp_path, tied=tied), device="cpu", dtype="float32", threads=1)
+
+
+def test_weights_that_lack_the_head_are_refused_whatever_the_configuration_says(tmp_path: Path) -> None:
+    configuration = save_body(tmp_path, tied=False) / "config.json"
+    configuration.write_text(configuration.read_text().replace("Qwen2Model", "Qwen2ForCausalLM"))
     with pytest.raises(ModelError, match=r"does not hold all weights .*lm_head"):
         open_directory(tmp_path, device="cpu", dtype="float32", threads=1)
 
