@@ -28,8 +28,10 @@ from pytest_pmpo.optimize.objective import Part
 from pytest_pmpo.optimize.splits import Splits
 from pytest_pmpo.optimize.state import Journal
 from pytest_pmpo.prompts.model import Fixture, Prompt
+from pytest_pmpo.responses.bank import replace_all
 from pytest_pmpo.responses.build import Demand, Writer, demands, fill, load
 from pytest_pmpo.responses.records import Proposal, Response
+from pytest_pmpo.responses.regrade import grade_bank
 from pytest_pmpo.responses.weigh import WeighedBank, weigh
 from pytest_pmpo.scoring.backends.base import Generator, SamplingSettings
 from pytest_pmpo.scoring.metrics.base import Metric
@@ -178,7 +180,8 @@ class BankRun:
     def _sample(self, batch: Sequence[Demand], key: str, from_reserve: bool) -> bool:
         """One batch into the file and the books; False where the budget does not buy it or nobody can write."""
         on_disk = self._on_disk(batch)
-        if on_disk:  # written by a run that was killed before it could book them
+        if on_disk:  # written by a run that was stopped before it could grade or book them
+            self._grade_rest(on_disk)
             tokens = sum(self._evaluation.count_tokens(row.text) for row in on_disk)
             self._ledger.pay_top_up(tokens, 0.0)
             self._journal.record_drawn(key, self._ledger.spent)
@@ -199,6 +202,17 @@ class BankRun:
         self._said |= dict.fromkeys(note.message for note in report.notes)
         self._evaluation.on_work()
         return True
+
+    def _grade_rest(self, rows: Sequence[Response]) -> None:
+        """Grade what a run that was stopped, by Ctrl-C or by its grader, has left without a grade."""
+        if all(row.grade is not None for row in rows):
+            return
+        fixtures = (*self._splits.development, *self._splits.heldout)
+        done = grade_bank(load(self._file, self._file.name), fixtures, self._wanted.grader)
+        if done.graded:
+            replace_all(self._file, [*done.bank.proposals.values(), *done.bank.responses])
+        if done.failure is not None:
+            raise done.failure
 
     def _writer(self) -> Writer | None:
         backend = self._evaluation.scorer.backend

@@ -42,6 +42,10 @@ def run(config: pytest.Config, checker: Checker, results: Results, session: pyte
             reporter.write_line(f"pmpo: error: {visible_characters(str(error))}", red=True)
             _fail(session)
             continue
+        except KeyboardInterrupt:  # before there was anything to conclude
+            reporter.write_line("pmpo: stopped by Ctrl-C")
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+            return
         for line in finished.lines():
             reporter.write_line(line)
         if finished.result.ending == "failed":

@@ -9,19 +9,20 @@ from typing import Any
 
 import pytest
 
-from pytest_pmpo.errors import BankError
+from pytest_pmpo.errors import BankError, ConfigError, GraderError
 from pytest_pmpo.optimize.bank_objective import BankObjective
 from pytest_pmpo.optimize.budget import Budget
 from pytest_pmpo.optimize.loop import OptimizeRequest, run
 from pytest_pmpo.optimize.records import Step
 from pytest_pmpo.optimize.study import Study
 from pytest_pmpo.optimize.units import delete_unit, segment
-from pytest_pmpo.prompts.model import Turn
+from pytest_pmpo.prompts.model import Fixture, Turn
 from pytest_pmpo.responses.bank import append, read_bank
-from pytest_pmpo.responses.graders.base import Grader
+from pytest_pmpo.responses.graders.base import Grade, Grader
 from pytest_pmpo.responses.records import Bank, Proposal, Response
 from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
 from pytest_pmpo.scoring.backends.fake import FakeBackend
+from pytest_pmpo.scoring.scorer import Scorer
 
 Make = Callable[..., OptimizeRequest]
 
@@ -162,3 +163,46 @@ def test_a_fixture_without_responses_is_named(make: Make, bank: Bank) -> None:
     rest = tuple(row for row in bank.responses if row.fixture != "blame-9")
     with pytest.raises(BankError, match="fixture 'blame-9' has no usable response"):
         run(make(bank=replace(bank, responses=rest)))
+
+
+class ScoresOnly:
+    """A model that cannot write."""
+
+    def __init__(self) -> None:
+        fake = FakeBackend()
+        self.score, self.tokenizer = fake.score, fake.tokenizer
+        self.context_length, self.description = fake.context_length, "scores only"
+
+
+def test_a_model_that_cannot_write_accepts_only_what_the_bank_covers_and_says_so(make: Make) -> None:
+    result = run(make(scorer=Scorer("scores-only", ScoresOnly)))
+    assert result.drawn == ()
+    assert any("this model cannot write (scores only)" in note for note in result.notes)
+    assert result.spent.generated_tokens == 0
+
+
+def test_a_grader_that_keeps_failing_ends_the_run_with_the_best_so_far_and_its_responses_are_graded_later(
+    make: Make, bank: Bank, backend: Writing, tmp_path: Path
+) -> None:
+    class Fails:
+        identity = "letter"
+
+        def grade(self, fixture: Fixture, response: str) -> Grade:
+            raise GraderError("the judge is ill")
+
+    metric = BankObjective(bank, Fails(), "fake", max_new_tokens=10)
+    result = run(make(metric=metric))
+    assert (result.ending, result.winner.digest) == ("failed", result.incumbent.digest)
+    assert "the judge is ill" in result.ending_reason
+    healed = run(make())
+    with_the_break = backend.written
+    calm = run(make(journals=tmp_path / "calm"))
+    assert (healed.winner.digest, healed.after) == (calm.winner.digest, calm.after)
+    assert healed.winner.digest != healed.incumbent.digest
+    # what was sampled while the judge was ill was graded now, and not sampled again
+    assert with_the_break == backend.written - with_the_break > 0
+
+
+def test_a_top_up_of_nothing_is_refused(bank: Bank, letter: Grader) -> None:
+    with pytest.raises(ConfigError, match="at least one response"):
+        BankObjective(bank, letter, "fake", per_fixture=0)
