@@ -17,7 +17,8 @@ from pytest_pmpo.optimize.rewriters.openai_server import OpenAIWriter
 from pytest_pmpo.prompts.model import Turn
 from pytest_pmpo.scoring.backends.base import SamplingSettings
 
-pytest.importorskip("openai")
+# a first client loads its transport now: what is first imported while pytester runs is forgotten, half of it
+pytest.importorskip("openai").OpenAI(api_key="none", base_url="http://127.0.0.1:9/v1").close()
 
 SETTINGS = SamplingSettings(0.7, 0.9, 64, seed=5)
 QUESTION = (Turn("user", "Improve this."),)
