@@ -92,11 +92,13 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtypes", nargs="*", default=["float32", "bfloat16", "float16"])
     parser.add_argument("--models", nargs="*", default=[], help="names, directories or GGUF files")
+    parser.add_argument("--fixtures", type=int, default=JOB.fixtures)
     arguments = parser.parse_args()
+    job = JOB.with_fixtures(arguments.fixtures)
     print("| model                    | dtype    | path        | largest | mean    | of the mean |")
     print("|--------------------------|----------|-------------|--------:|--------:|------------:|")
     for name, dtype, model in _models(arguments):
-        sequences = JOB.sequences(model.config.get_text_config().vocab_size)
+        sequences = job.sequences(model.config.get_text_config().vocab_size)
         path, largest, mean, of_mean = differences(model, sequences)
         print(f"| {name:<24} | {dtype:<8} | {path:<11} | {largest:7.1e} | {mean:7.1e} | {of_mean:11.1e} |", flush=True)
     return 0

@@ -31,7 +31,7 @@ _PATHS: tuple[_MakePath, ...] = (TreePath, PrefixPath)
 # Two paths agree if their losses do to rounding. fp32 rounds at 1e-7. 16-bit weights round at 1e-2 of a logit, and a
 # mixture of experts may then send a token elsewhere, so there it is the mean that must be small.
 _AGREE = 1e-4
-_AGREE_HALF = 0.1
+_AGREE_HALF = 0.25
 
 
 class TransformersBackend:
@@ -177,7 +177,7 @@ class TransformersBackend:
             )
 
 
-_PROBE_BUDGET = 24  # more than one chunk, so that carried keys are tried as well
+_PROBE_BUDGET = 16  # more than one chunk, so that carried keys are tried as well
 _PLAIN_PROBE_BUDGET = 1024  # one batch
 
 
@@ -188,13 +188,11 @@ def _probes(vocabulary: int) -> list[EncodedSequence]:
     def draw(n: int) -> tuple[int, ...]:
         return tuple(rng.randrange(vocabulary) for _ in range(n))
 
-    system = draw(5)
-    probes = []
-    for _ in range(2):
-        prefix = system + draw(5)
-        for length in (2, 4):
+    system, probes = draw(4), []
+    for prefix, inputs in ((system + draw(4), (2, 3)), (system + draw(3), (2,))):
+        for length in inputs:
             context = prefix + draw(length)
-            probes += [EncodedSequence(context + draw(n), len(context), "probe") for n in (1, 4)]
+            probes += [EncodedSequence(context + draw(n), len(context), "probe") for n in (1, 3)]
     return probes
 
 

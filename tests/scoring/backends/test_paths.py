@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="the model libraries are not install
 pytest.importorskip("transformers", reason="the model libraries are not installed")
 
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend  # noqa: E402
+from pytest_pmpo.scoring.backends.tree_attention import _Layout  # noqa: E402
 from pytest_pmpo.scoring.records import EncodedSequence  # noqa: E402
 
 ARCHITECTURES = (
@@ -101,3 +102,13 @@ def test_progress_ends_at_the_total(build: Build, tree: Tree) -> None:
     assert len(seen) > 1
     assert seen[-1][0] == seen[-1][1]
     assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_path_that_loses_what_it_carries_between_chunks_is_not_taken(
+    dtype: str, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build("llama").to(getattr(torch, dtype))
+    kept = _Layout.kept
+    monkeypatch.setattr(_Layout, "kept", lambda *given: tuple(map(torch.zeros_like, kept(*given))))
+    assert "tree path" not in TransformersBackend(model, Tokenizer()).description
