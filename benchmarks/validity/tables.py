@@ -174,7 +174,12 @@ def fresh_samples(runs: Sequence[TaskRun], proposals: Sequence[str], k: int) -> 
         for t, b in zip(truths, banks, strict=True)
     ]
     rows.append((f"response bank, covered to {MIN_COVERAGE:g}", covered))
-    return _table(f"Against sampling anew; truth: the other {half} samples", "way to tell", rows)
+    table = _table(f"Against sampling anew; truth: the other {half} samples", "way to tell", rows)
+    if not all(run.extra for run in runs):
+        return table
+    differences = [topped_up_differences(run, t, proposals, k) for run, t in zip(runs, truths, strict=True)]
+    topped = [judge_differences(t, d) for t, d in zip(truths, differences, strict=True)]
+    return f"{table}\n\nResponse bank, topped up with an answer per item of each version, near pairs: {_cell(topped)}"
 
 
 def topped_up(runs: Sequence[TaskRun], proposals: Sequence[str], k: int, truth: str) -> str:
