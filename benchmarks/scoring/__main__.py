@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -23,6 +23,8 @@ from benchmarks.scoring import models, vllm_engine, ways
 from benchmarks.scoring.floor import matmul_rate, matrix_flops
 from benchmarks.scoring.tables import Way, growth_table, variants_table, ways_table
 from pytest_pmpo.scoring.records import EncodedSequence
+
+Work = TypeVar("Work", jobs.Job, jobs.Variants)
 
 JOBS = {"h200": jobs.H200, "cpu": jobs.CPU}
 
@@ -35,16 +37,20 @@ def main() -> int:
     model = models.load(arguments.model, device, dtype)
     print(f"{arguments.model}, {dtype}, {_machine(device)}, {_versions()}")
     if arguments.job == "long":
-        growth_table(jobs.LONG, model, device, arguments.repeats)
+        growth_table(_sized(jobs.LONG, arguments.fixtures), model, device, arguments.repeats)
     elif arguments.job == "variants":
-        variants_table(jobs.VARIANTS, model, device, arguments.repeats)
+        variants_table(_sized(jobs.VARIANTS, arguments.fixtures), model, device, arguments.repeats)
     else:
         _compare(arguments, model, device, dtype)
     return 0
 
 
+def _sized(work: Work, fixtures: int | None) -> Work:
+    return work if fixtures is None else work.with_fixtures(fixtures)
+
+
 def _compare(arguments: argparse.Namespace, model: Any, device: torch.device, dtype: torch.dtype) -> None:
-    job = JOBS[arguments.job]
+    job = _sized(JOBS[arguments.job], arguments.fixtures)
     sequences = job.sequences(model.config.vocab_size)
     size = 8192 if device.type == "cuda" else 2048
     rate = matmul_rate(device, dtype, size)
@@ -112,6 +118,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dtype")
     parser.add_argument("--model", default="smollm2-135m", help="a shape or a directory")
     parser.add_argument("--job", choices=[*JOBS, "long", "variants"], default="cpu")
+    parser.add_argument("--fixtures", type=int, help="of every prompt, instead of the job's own number")
     parser.add_argument("--repeats", type=int, default=2, help="the fastest run counts; a slow way runs once")
     parser.add_argument("--batch-sizes", type=int, nargs="*", default=[8])
     parser.add_argument("--lm-eval", type=int, nargs="*", default=[], help="batch sizes of lm-evaluation-harness")

@@ -56,6 +56,10 @@ class Variants:
     parts: int = 5
     rewritten: int = 12
 
+    def with_fixtures(self, fixtures: int) -> Variants:
+        """The same variants over another number of fixtures."""
+        return replace(self, job=self.job.with_fixtures(fixtures))
+
     def sequences(self, vocabulary: int, seed: int = 0) -> list[list[EncodedSequence]]:
         """Per variant its sequences: the prompt without each part in turn, then with one part replaced, in rotation."""
         rng = random.Random(seed)
