@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pytest_pmpo.errors import BackendError, BankError, BudgetError, EncodingError, RewriterError
+from pytest_pmpo.errors import BankError, BudgetError, EncodingError, ModelError, PmpoError, RewriterError
 from pytest_pmpo.optimize.asking import Asking
 from pytest_pmpo.optimize.bank_objective import BankObjective, resumable
 from pytest_pmpo.optimize.bank_run import BankRun
@@ -119,7 +119,7 @@ class _Run:
             self.ending = ("interrupted", "stopped by Ctrl-C; the same command goes on from here")
         except BudgetError as error:
             self.ending = ("budget", str(error))
-        except (RewriterError, BackendError, BankError, EncodingError) as error:
+        except (RewriterError, ModelError, BankError, EncodingError) as error:
             self.ending = ("failed", str(error))
         result = self._conclude()
         self.listener.finished(result)
@@ -249,11 +249,13 @@ class _Run:
 
     def _measured_last(self, row: Round) -> Round:
         """A row of the history by the objective as it is in the end, where that is known or can be afforded."""
-        if not self.objective.version:
+        stopped = self.ending[0] in ("interrupted", "failed")
+        everything = (*self.splits.development, *self.splits.heldout)
+        if not self.objective.version or (stopped and not self.evaluation.journalled(row.best.prompt, everything)):
             return row
         try:
             measured = self._measure(row.best)
-        except (BudgetError, KeyboardInterrupt):
+        except (PmpoError, KeyboardInterrupt):  # what was measured then still stands
             return row
         means = (measured.train.mean, measured.selection.mean, measured.heldout.mean)
         return replace(row, train=means[0], selection=means[1], heldout=means[2])
@@ -265,7 +267,7 @@ class _Run:
             return known
         try:
             return self.study.masks(self.best)
-        except (BudgetError, KeyboardInterrupt):
+        except (PmpoError, KeyboardInterrupt):
             return None
 
 

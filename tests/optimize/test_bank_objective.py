@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_pmpo.errors import BankError, ConfigError, GraderError
+from pytest_pmpo.errors import BackendError, BankError, ConfigError, GraderError
 from pytest_pmpo.optimize.bank_objective import BankObjective
 from pytest_pmpo.optimize.budget import Budget
 from pytest_pmpo.optimize.loop import OptimizeRequest, run
@@ -206,3 +206,53 @@ def test_a_grader_that_keeps_failing_ends_the_run_with_the_best_so_far_and_its_r
 def test_a_top_up_of_nothing_is_refused(bank: Bank, letter: Grader) -> None:
     with pytest.raises(ConfigError, match="at least one response"):
         BankObjective(bank, letter, "fake", per_fixture=0)
+
+
+class PicksThree:
+    """Accepts the prompt without its second unit, then without its third, then without its fourth."""
+
+    name, settings = "picks-three", ""
+
+    def rounds(self, study: Study) -> Iterator[Step]:
+        prompt = study.incumbent.prompt
+        for unit in segment(prompt, 8)[1:4]:
+            found = study.admit(delete_unit(prompt, unit), "picked")
+            assert found is not None
+            yield Step(found, True, "picked")
+
+
+class Dies(Writing):
+    """A model that is gone after so many calls."""
+
+    calls, last = 0, 10**9
+
+    def _call(self) -> None:
+        self.calls += 1
+        if self.calls > self.last:
+            raise BackendError("the model is gone")
+
+    def score(self, *arguments: Any, **named: Any) -> Any:
+        self._call()
+        return super().score(*arguments, **named)
+
+    def generate(self, *arguments: Any, **named: Any) -> Any:
+        self._call()
+        return super().generate(*arguments, **named)
+
+
+def test_a_model_that_dies_at_any_later_point_leaves_the_best_so_far(make: Make, tmp_path: Path) -> None:
+    def dying(last: int) -> tuple[Dies, OptimizeRequest]:
+        model = Dies()
+        model.last = last
+        scorer = Scorer("dies", lambda: model)
+        return model, make(
+            scorer=scorer, strategy=PicksThree(), budget=Budget(rounds=3), journals=tmp_path / f"after-{last}"
+        )
+
+    model, request = dying(10**9)
+    whole = run(request)
+    assert len({row.best.digest for row in whole.rounds}) == 4
+    ends = set()
+    for last in (model.calls * 3 // 4, model.calls - 4, model.calls - 1):
+        ends.add(run(dying(last)[1]).ending)
+    assert ends == {"failed", "rounds"}
