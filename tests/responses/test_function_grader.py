@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,3 +107,47 @@ def test_a_function_that_hangs_is_stopped_and_the_grader_stays_usable(grader_of)
 def test_a_response_with_line_breaks_and_lone_surrogates_arrives_whole(grader_of) -> None:  # type: ignore[no-untyped-def]
     text = "5\u2028m\r\n\udc80"
     assert grader_of("same").grade(Fixture("f", {}, Expected(text)), text).score == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="signals to a process group are POSIX")
+def test_ctrl_c_while_a_function_works_leaves_no_traceback_and_no_process(tmp_path: Path) -> None:
+    """The whole foreground group gets the signal, as from a terminal; what the function itself has started ends too."""
+    (tmp_path / "slow.py").write_text(
+        "import os, pathlib, subprocess, sys, time\n"
+        "def grade(response, expected, vars):\n"
+        "    other = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "    pathlib.Path('new').write_text(f'{os.getpid()} {other.pid}')\n"
+        "    os.replace('new', 'pids')\n"
+        "    time.sleep(600)\n"
+    )
+    (tmp_path / "main.py").write_text(
+        "from pathlib import Path\n"
+        "from pytest_pmpo.prompts.model import Expected, Fixture\n"
+        "from pytest_pmpo.responses.graders.function import Function\n"
+        "try:\n"
+        "    with Function('slow:grade', Path('.'), time_limit=600) as grader:\n"
+        "        grader.grade(Fixture('f', {}, Expected('a')), 'b')\n"
+        "except KeyboardInterrupt:\n"
+        "    print('stopped')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "main.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not (tmp_path / "pids").exists() and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (out, err) == ("stopped\n", "")
+    assert [pid for pid in (tmp_path / "pids").read_text().split() if alive(int(pid))] == []
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be reaped does not."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return done.stdout.strip()[:1] not in ("", "Z")

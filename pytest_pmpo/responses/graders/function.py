@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -67,9 +70,9 @@ class Function:
         return checked(Grade(answer["score"], str(answer.get("reason", ""))), self.identity, fixture)
 
     def close(self) -> None:
-        """End the child process."""
+        """End the child process, and what it has started."""
         if self._worker is not None:
-            self._worker.process.kill()
+            _kill(self._worker.process)
             self._worker.process.wait()
             for stream in (self._worker.process.stdin, self._worker.process.stdout):
                 if stream is not None:
@@ -123,11 +126,20 @@ def _start(name: str, root: Path) -> _Worker:
         text=True,
         encoding="utf-8",
         cwd=root,
+        # in a session of its own a Ctrl-C on the terminal does not reach it: whoever is asked to stop ends it
+        start_new_session=True,
     )
     assert process.stdout is not None
     lines: _Lines = queue.Queue()
     threading.Thread(target=_pump, args=(process.stdout, lines), daemon=True).start()
     return _Worker(process, lines)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    if sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):  # it is gone, or a zombie, which macOS does not let us kill
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def _pump(stream: IO[str], lines: _Lines) -> None:
