@@ -25,7 +25,7 @@ from pytest_pmpo.responses.records import Bank
 from pytest_pmpo.responses.regrade import disagreements, grade_bank, without_grades
 from pytest_pmpo.responses.topup import TopUp, demands_from, plan
 from pytest_pmpo.responses.variants import DEFAULT_VARIANTS, VARIANTS, proposals
-from pytest_pmpo.responses.weigh import usable_responses
+from pytest_pmpo.responses.weigh import known_prompts, usable_responses
 from pytest_pmpo.scoring.backends.base import SamplingSettings
 from pytest_pmpo.scoring.backends.chat_server import ChatServer, parse_server
 
@@ -82,14 +82,17 @@ class BankKeeper:
     def notes(self) -> tuple[Note, ...]:
         """What of the bank is set aside, and what makes its weights nominal, under the task's model.
 
-        Without that model here, what can be said without it.
+        A model that is not here is not fetched for it: what it alone could tell is said to be unknown.
         """
-        prompts = {digest: proposal.prompt for digest, proposal in self.bank.proposals.items()}
+        model: str | None = None
+        unknown: list[Note] = []
         try:
-            model = self._engine().model.fingerprint
+            model = self.checker.models.fingerprint_here(self._task.model, self._task.settings)
         except PmpoError as error:
-            return (*self.bank.notes, Note(f"the rest is not known without the model: {error.message}"))
-        return usable_responses(self.bank, self._task.suite.fixtures, prompts, model)[1]
+            what = f"which responses are of another model than {self._task.model} is not known"
+            unknown.append(Note(f"{what}: {error.message}"))
+        _, notes = usable_responses(self.bank, self._task.suite.fixtures, known_prompts(self.bank), model)
+        return (*notes, *unknown)
 
     def build(
         self, names: Sequence[str], per_fixture: int, drawing: Drawing, progress: Progress | None = None

@@ -83,21 +83,23 @@ def metric_of(bank: Bank, task: Task, engine: Engine, known: Sequence[Prompt]) -
     Raises:
         BankError: the bank was asked for by name and lacks a fixture; see also ``weigh``.
     """
-    from pytest_pmpo.responses.weigh import weigh  # only a prompt with a bank pays for the import
+    from pytest_pmpo.responses.weigh import known_prompts, usable_responses, weigh  # only a prompt with a bank pays
 
     required = task.settings.metric == NAME
     if not bank.responses and not required:
         note = Note("the bank is not used: it holds no response", Location(bank.path))
         return BankMetric(None, (*bank.notes, note), bank)
-    weighed = weigh(bank, task.suite.fixtures, engine.scorer, model=engine.model.fingerprint, known=known)
-    lacking = [fixture for fixture in task.suite.fixtures if fixture.id not in weighed.usable]
+    fixtures, model = task.suite.fixtures, engine.model.fingerprint
+    usable, notes = usable_responses(bank, fixtures, known_prompts(bank, known), model)
+    lacking = [fixture for fixture in fixtures if fixture.id not in usable]
     if not lacking:
+        weighed = weigh(bank, fixtures, engine.scorer, model=model, known=known)
         return BankMetric(weighed.metric, weighed.notes, bank)
-    fixtures = "1 fixture has" if len(lacking) == 1 else f"{len(lacking)} fixtures have"
-    named = f"{fixtures} no usable response in {bank.path}, such as {lacking[0].id!r}"
+    many = "1 fixture has" if len(lacking) == 1 else f"{len(lacking)} fixtures have"
+    named = f"{many} no usable response in {bank.path}, such as {lacking[0].id!r}"
     if required:
         raise BankError(named, location=lacking[0].location, hint=f"pmpo bank build {task.path}")
-    return BankMetric(None, (*weighed.notes, Note(f"the bank is not used: {named}", Location(bank.path))), bank)
+    return BankMetric(None, (*notes, Note(f"the bank is not used: {named}", Location(bank.path))), bank)
 
 
 def defend(verdict: Verdict, path: str, head: PromptScore, base: PromptScore | None) -> Verdict:

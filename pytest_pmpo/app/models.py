@@ -68,6 +68,15 @@ class Models:
             raise found
         return found
 
+    def fingerprint_here(self, spec: str, settings: Settings) -> str:
+        """Fingerprint of the model's files, for what must not download or convert one.
+
+        Raises:
+            ModelError: as ``engine``, and for a model that is not here yet.
+        """
+        found = self._found.get(spec)
+        return found.model.fingerprint if isinstance(found, Engine) else self._model(spec, settings, False).fingerprint
+
     def engines(self) -> tuple[Engine, ...]:
         """Those found so far."""
         return tuple(engine for engine in self._found.values() if isinstance(engine, Engine))
@@ -84,14 +93,7 @@ class Models:
 
     def _find(self, spec: str, settings: Settings) -> Engine:
         cache = self.cache_folder()
-        model = resolve(
-            spec,
-            root=self.config.folder,
-            revision=settings.revision,
-            cache_dir=cache,
-            trust_remote_code=self.trusted(spec),
-            notify=self.notify,
-        )
+        model = self._model(spec, settings, True)
         device, dtype = where_to_run(settings)
         fingerprint = model.scoring_fingerprint(device_class(device), dtype)
         scorer = Scorer(
@@ -101,6 +103,17 @@ class Models:
             progress=self.progress,
         )
         return Engine(model, device, dtype, fingerprint, scorer)
+
+    def _model(self, spec: str, settings: Settings, fetch: bool) -> Model:
+        return resolve(
+            spec,
+            root=self.config.folder,
+            revision=settings.revision,
+            cache_dir=self.cache_folder(),
+            trust_remote_code=self.trusted(spec),
+            fetch=fetch,
+            notify=self.notify,
+        )
 
     def _limits(self) -> dict[str, Any]:
         tokens = self.config.settings.max_batch_tokens

@@ -81,10 +81,7 @@ def weigh(
         BankError: if no response is usable, or one is too long for the model, with file and line.
         PmpoError: whatever scoring raises; a proposal that no longer renders is named by its line in the bank.
     """
-    prompts = {digest: proposal.prompt for digest, proposal in bank.proposals.items()}
-    own = list(prompts)
-    for prompt in known:
-        prompts.setdefault(prompt.template_digest, prompt)
+    prompts, own = known_prompts(bank, known), list(bank.proposals)
     usable, notes = usable_responses(bank, fixtures, prompts, model)
     if not usable:
         detail = f": {notes[0].message}" if notes else ""
@@ -140,10 +137,22 @@ def _lot(row: Response) -> bytes:
     ).digest()
 
 
+def known_prompts(bank: Bank, more: Sequence[Prompt] = ()) -> dict[str, Prompt]:
+    """Prompts a response may name as its proposal, by template digest: the bank's, then ``more``."""
+    prompts = {digest: proposal.prompt for digest, proposal in bank.proposals.items()}
+    for prompt in more:
+        prompts.setdefault(prompt.template_digest, prompt)
+    return prompts
+
+
 def usable_responses(
-    bank: Bank, fixtures: Sequence[Fixture], prompts: Mapping[str, Prompt], model: str
+    bank: Bank, fixtures: Sequence[Fixture], prompts: Mapping[str, Prompt], model: str | None
 ) -> tuple[dict[str, tuple[Response, ...]], tuple[Note, ...]]:
-    """Graded responses to today's inputs and labels, by fixture id in fixture order, and notes on the rest."""
+    """Graded responses to today's inputs and labels, by fixture id in fixture order, and notes on the rest.
+
+    Args:
+        model: fingerprint of the model that weighs; None where it is not known, and then nothing is said of it.
+    """
     by_id = {fixture.id: fixture for fixture in fixtures}
     inputs = {fixture.id: input_digest(fixture) for fixture in fixtures}
     labels = {fixture.id: label_digest(fixture) for fixture in fixtures}
@@ -170,10 +179,10 @@ def usable_responses(
 
 
 def _remarks(
-    usable: Mapping[str, Sequence[Response]], fixtures: Sequence[Fixture], model: str, place: Location
+    usable: Mapping[str, Sequence[Response]], fixtures: Sequence[Fixture], model: str | None, place: Location
 ) -> list[Note]:
     rows = [row for some in usable.values() for row in some]
-    foreign = sum(row.model not in (None, model) for row in rows)
+    foreign = 0 if model is None else sum(row.model not in (None, model) for row in rows)
     nominal = sum(row.origin == "written" or (row.origin == "production" and row.model is None) for row in rows)
     cut = sum(not row.finished for row in rows)
     alike = sum(len({row.grade for row in some}) == 1 for some in usable.values())

@@ -152,6 +152,7 @@ def resolve(
     revision: str | None = None,
     cache_dir: Path | None = None,
     trust_remote_code: bool = False,
+    fetch: bool = True,
     notify: Notify | None = None,
 ) -> Model:
     """Find the model, fetch or convert it if that has not been done, and fingerprint it.
@@ -162,6 +163,7 @@ def resolve(
         revision: of a hub model, if ``spec`` does not pin one itself.
         cache_dir: this package's cache; default the user's.
         trust_remote_code: whether a model's own Python code may run; never take this from a pull request's head.
+        fetch: whether what is not here may be downloaded, and converted.
         notify: told one line before anything that takes more than a moment.
 
     Raises:
@@ -178,11 +180,11 @@ def resolve(
         digest = hashlib.sha256(_FAKE_CONTENT).hexdigest()
         return Model(FAKE, "1", digest, None, "byte cache model of this package", libraries=())
     if parsed.kind == "embedded":
-        return _embedded(cache, hashes, tell)
+        return _embedded(cache, hashes, fetch, tell)
     if parsed.kind == "gguf":
-        return _gguf(parsed, root, cache, hashes, tell)
+        return _gguf(parsed, root, cache, hashes, fetch, tell)
     if parsed.kind == "hub":
-        return _hub(parsed, root, hashes, trust_remote_code, tell)
+        return _hub(parsed, root, hashes, trust_remote_code, fetch, tell)
     directory = (root / Path(parsed.place).expanduser()).resolve()
     check_directory(directory, trust_remote_code=trust_remote_code)
     fingerprint = directory_fingerprint(directory, hashes, with_code=trust_remote_code)
@@ -198,31 +200,42 @@ def _with_revision(spec: Spec, revision: str) -> Spec:
     return Spec(spec.kind, spec.name, spec.place, revision)
 
 
-def _embedded(cache: Path, hashes: FileHashes, tell: Notify) -> Model:
-    from pytest_pmpo.scoring.backends.convert import ensure_converted
+def _embedded(cache: Path, hashes: FileHashes, fetch: bool, tell: Notify) -> Model:
     from pytest_pmpo.scoring.backends.locate import SMOLLM2_SHA256, smollm2_gguf
 
-    directory = ensure_converted(
-        DEFAULT,
-        SMOLLM2_SHA256,
-        lambda scratch: smollm2_gguf(scratch, tell),
-        cache=cache,
-        hashes=hashes,
-        notify=tell,
+    directory = _converted(
+        DEFAULT, SMOLLM2_SHA256, lambda scratch: smollm2_gguf(scratch, tell), cache, hashes, fetch, tell
     )
     fingerprint = directory_fingerprint(directory, hashes)
     return Model(DEFAULT, SMOLLM2_SHA256[:12], fingerprint, directory, "SmolLM2-135M-Instruct, dequantised from Q4_1")
 
 
-def _gguf(spec: Spec, root: Path, cache: Path, hashes: FileHashes, tell: Notify) -> Model:
-    from pytest_pmpo.scoring.backends.convert import ensure_converted
+def _converted(
+    name: str,
+    sha256: str,
+    provide: Callable[[Path], Path],
+    cache: Path,
+    hashes: FileHashes,
+    fetch: bool,
+    tell: Notify,
+) -> Path:
+    from pytest_pmpo.scoring.backends.convert import converted, ensure_converted
 
+    if fetch:
+        return ensure_converted(name, sha256, provide, cache=cache, hashes=hashes, notify=tell)
+    directory = converted(name, sha256, cache=cache, hashes=hashes)
+    if directory is None:
+        raise ModelNotFoundError(f"the model {name} is not on this machine yet", hint="pmpo fetch gets it")
+    return directory
+
+
+def _gguf(spec: Spec, root: Path, cache: Path, hashes: FileHashes, fetch: bool, tell: Notify) -> Model:
     path = (root / Path(spec.place).expanduser()).resolve()
     if not path.is_file():
         raise _no_gguf(path)
     digest = hashes.sha256(path)
     name = re.sub(r"[^\w.-]", "-", spec.name)
-    directory = ensure_converted(name, digest, lambda scratch: path, cache=cache, hashes=hashes, notify=tell)
+    directory = _converted(name, digest, lambda scratch: path, cache, hashes, fetch, tell)
     fingerprint = directory_fingerprint(directory, hashes)
     return Model(spec.name, digest[:12], fingerprint, directory, "dequantised from a GGUF file")
 
@@ -238,11 +251,13 @@ def _no_gguf(path: Path) -> ModelNotFoundError:
     )
 
 
-def _hub(spec: Spec, root: Path, hashes: FileHashes, trust_remote_code: bool, tell: Notify) -> Model:
+def _hub(spec: Spec, root: Path, hashes: FileHashes, trust_remote_code: bool, fetch: bool, tell: Notify) -> Model:
     from pytest_pmpo.scoring.backends.locate import hub_snapshot
 
     try:
-        directory, commit = hub_snapshot(spec.place, spec.revision, with_code=trust_remote_code, notify=tell)
+        directory, commit = hub_snapshot(
+            spec.place, spec.revision, with_code=trust_remote_code, fetch=fetch, notify=tell
+        )
     except ModelNotFoundError as error:
         if (root / spec.place).is_dir():
             raise ModelNotFoundError(

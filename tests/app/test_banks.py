@@ -71,6 +71,24 @@ def test_a_bank_that_lacks_a_fixture_is_not_used_and_says_so(project: Path) -> N
     assert any("7 fixtures have no usable response" in note for note in result.entry.notes)
 
 
+STALE = "\n".join(row(f"f{i}", "yes", 1.0).replace("{", '{"label": "0123456789abcdef", ', 1) for i in range(8)) + "\n"
+"""Every response was graded by a label that is another one today."""
+
+
+def test_a_bank_that_is_stale_throughout_is_not_used_and_says_so(project: Path) -> None:
+    (project / "prompts/a.responses.jsonl").write_text(STALE)
+    result = check(project)
+    assert result.entry.verdict.metric.name == "cross-entropy"
+    assert any("8 responses were graded by a label that has changed since" in note for note in result.entry.notes)
+    assert any("the bank is not used: 8 fixtures have no usable response" in note for note in result.entry.notes)
+
+
+def test_a_stale_bank_that_was_asked_for_by_name_is_an_error(project: Path) -> None:
+    (project / "prompts/a.responses.jsonl").write_text(STALE)
+    with pytest.raises(BankError, match="8 fixtures have no usable response"):
+        check(project, metric="response-bank")
+
+
 def test_a_bank_asked_for_by_name_has_to_be_there(project: Path) -> None:
     with pytest.raises(BankError, match="has no bank"):
         check(project, metric="response-bank")

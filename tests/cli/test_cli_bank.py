@@ -87,6 +87,22 @@ def test_show_without_a_bank_says_how_to_make_one(repo: Repo, pmpo) -> None:
     assert done.out == f"{PROMPT} has no bank yet: pmpo bank build {PROMPT}\n"
 
 
+def test_show_fetches_no_model_and_says_what_is_unknown_without_it(
+    built: Repo, pmpo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A download would end in an error here: there is no index, and the hub is a port nobody listens on."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    built.edit(PROMPT, "{message: Lunch at noon, expected: ham}", "{message: Lunch at noon, expected: lunch}")
+    for model in ("smollm2-135m", "org/absent"):
+        done = pmpo("bank", "show", PROMPT, "--model", model)
+        assert (done.code, done.err) == (0, "")
+        assert "3 responses were graded by a label that has changed since" in done.out
+        assert f"note: which responses are of another model than {model} is not known: the model " in done.out
+        assert "is not on this machine yet" in done.out
+
+
 def test_top_up_draws_from_the_changed_prompt_until_the_bank_covers_it(built: Repo, pmpo) -> None:
     assert "the bank covers this prompt: nothing to draw" in pmpo("bank", "top-up", PROMPT).out
     built.edit(PROMPT, "Is the message spam or ham? Answer spam or ham.", "qqqq zzzz qqqq zzzz. Answer spam or ham.")

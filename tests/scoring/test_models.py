@@ -287,8 +287,19 @@ class TestHub:
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
         monkeypatch.delenv("HF_HUB_OFFLINE")
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        assert "cannot be downloaded" in done.stdout
-        assert "hf download org/absent --revision main" in done.stdout
+        assert "cannot be downloaded: the Hugging Face hub cannot be reached (ConnectError)" in done.stdout
+        assert "hint: run `hf download org/absent --revision main` where the hub can be reached" in done.stdout
+
+    def test_what_is_not_here_is_not_fetched_where_that_is_forbidden(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        told: list[str] = []
+        with pytest.raises(ModelNotFoundError, match="not on this machine yet"):
+            resolve("org/absent", root=tmp_path, cache_dir=tmp_path, fetch=False, notify=told.append)
+        with pytest.raises(ModelNotFoundError, match="not on this machine yet"):
+            resolve("smollm2-135m", root=tmp_path, cache_dir=tmp_path, fetch=False, notify=told.append)
+        assert told == []
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:0", "", "mps:1"])

