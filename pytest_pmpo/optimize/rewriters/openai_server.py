@@ -6,9 +6,8 @@ cap. The key is read from the environment and sent to the base URL alone; it is 
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,13 +16,10 @@ from pytest_pmpo.errors import RewriterError
 from pytest_pmpo.optimize.rewriters.base import Reply
 from pytest_pmpo.prompts.model import Turn
 from pytest_pmpo.scoring.backends.base import SamplingSettings
+from pytest_pmpo.scoring.backends.retrying import KEY_VARIABLE, MAX_WAIT, hint, pause, said, wants_other_limit, worth_it
 
 if TYPE_CHECKING:
     from openai import OpenAI
-
-KEY_VARIABLE = "OPENAI_API_KEY"
-MAX_WAIT = 30.0
-"""Seconds; a longer ``Retry-After`` is not waited for."""
 
 _NO_KEY = "no-key"  # servers on one's own machine take any; the client insists on one
 
@@ -134,20 +130,18 @@ class OpenAIWriter:
                 answer = client.chat.completions.create(**request, timeout=self._timeout(deadline))
                 return _replies(answer, settings.max_new_tokens)
             except APIStatusError as error:
-                if _wants_other_limit(error, request):
+                if wants_other_limit(error, request):
                     request["max_completion_tokens"] = request.pop("max_tokens")
                     continue
                 reason = f"answered {error.status_code}"
-                if not _worth_retrying(error.status_code):
-                    raise RewriterError(
-                        f"{self.name} {reason}: {_said(error)}", hint=_hint(error.status_code)
-                    ) from error
-                wait = _wait(attempt, error.response.headers)
+                if not worth_it(error.status_code):
+                    raise RewriterError(f"{self.name} {reason}: {said(error)}", hint=hint(error.status_code)) from error
+                wait = pause(attempt, error.response.headers)
             except APIConnectionError as error:  # timeouts are connection errors to this client
                 reason = f"gave no answer ({type(error).__name__})"
-                wait = _wait(attempt, {})
+                wait = pause(attempt, {})
             except (OpenAIError, ValueError, TypeError) as error:
-                raise RewriterError(f"{self.name} sent something that is no chat answer: {_said(error)}") from error
+                raise RewriterError(f"{self.name} sent something that is no chat answer: {said(error)}") from error
             if attempt < self.tries:
                 self._pause(wait, deadline, reason)
         raise RewriterError(
@@ -184,29 +178,3 @@ def _replies(answer: Any, limit: int) -> list[Reply]:
         Reply(choice.message.content or "", share + (i < rest), choice.finish_reason != "length")
         for i, choice in enumerate(choices)
     ]
-
-
-def _worth_retrying(status: int) -> bool:
-    return status in (408, 409, 425, 429) or status >= 500
-
-
-def _wants_other_limit(error: Any, request: Mapping[str, Any]) -> bool:
-    return error.status_code == 400 and "max_tokens" in request and "max_completion_tokens" in str(error)
-
-
-def _wait(attempt: int, headers: Mapping[str, str]) -> float:
-    """Seconds before the next try: what the server asks for, else 0.5 · 2^attempt, a little shaken."""
-    try:
-        return max(0.0, float(headers.get("retry-after", "")))
-    except ValueError:
-        return min(MAX_WAIT, 0.5 * 2.0**attempt) * random.uniform(0.75, 1.0)
-
-
-def _hint(status: int) -> str | None:
-    if status in (401, 403):
-        return f"check the key in {KEY_VARIABLE}"
-    return "check the model's name and the URL (most servers want /v1 at its end)" if status == 404 else None
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -11,9 +11,10 @@ from pytest_pmpo.errors import ConfigError
 from pytest_pmpo.optimize.rewriters.base import Rewriter
 from pytest_pmpo.optimize.rewriters.language import MOVES, LanguageRewriter
 from pytest_pmpo.optimize.rewriters.local import LocalWriter
-from pytest_pmpo.optimize.rewriters.openai_server import KEY_VARIABLE, OpenAIWriter
+from pytest_pmpo.optimize.rewriters.openai_server import OpenAIWriter
 from pytest_pmpo.optimize.rewriters.recorded import RecordedWriter, Recording
 from pytest_pmpo.optimize.rewriters.structural import StructuralEdits
+from pytest_pmpo.scoring.backends.retrying import KEY_VARIABLE
 from pytest_pmpo.scoring.scorer import Scorer
 
 NAMES = ("structural", "local", "local-large", "openai:MODEL", "openai:MODEL@URL", "recorded:FILE")
