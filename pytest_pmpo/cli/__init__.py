@@ -89,7 +89,7 @@ def _run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"pytest-pmpo {pytest_pmpo.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     module: CommandModule | None = None
     for command in COMMANDS:
         subparser = subparsers.add_parser(command.name, help=command.help, description=f"{_sentence(command.help)}.")
@@ -98,7 +98,9 @@ def _run(arguments: Sequence[str]) -> int:
             module = import_module(command.module)
             module.add_arguments(subparser)
     namespace = parser.parse_args(arguments)
-    assert module is not None  # argparse has refused everything else
+    if module is None:  # no command at all: argparse has refused everything else
+        parser.print_help(sys.stderr)
+        return TROUBLE
     return module.run(namespace)
 
 

@@ -278,3 +278,10 @@ def test_a_cache_that_cannot_be_used_is_told_and_stops_nothing(repo: Repo, pmpo)
     done = pmpo("check")
     assert done.code == 0
     assert done.out.count("no cache: ") == 1
+
+
+def test_without_a_command_the_help_names_them_all(pmpo) -> None:
+    for arguments in ((), ("--debug",)):
+        done = pmpo(*arguments)
+        assert (done.code, done.out) == (2, "")
+        assert all(f"    {command.name} " in done.err for command in COMMANDS)
