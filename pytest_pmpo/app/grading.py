@@ -20,7 +20,7 @@ from pytest_pmpo.app.project import Project, Task
 from pytest_pmpo.app.trust import table_of_base
 from pytest_pmpo.config import Config, changed
 from pytest_pmpo.errors import ConfigError, GraderError, Location, PmpoError
-from pytest_pmpo.prompts.source import Base, changed_paths
+from pytest_pmpo.prompts.source import Base, changed_doors, changed_paths
 from pytest_pmpo.responses.graders.base import Grader
 from pytest_pmpo.responses.graders.select import FOREIGN, GRADERS, GraderSpec, default_grader, make_grader, opened
 from pytest_pmpo.responses.records import GIVEN, Bank
@@ -122,8 +122,9 @@ def _of_base(project: Project, path: str, base: Base) -> GraderSpec | None:
 
 
 def _changed_code(project: Project, base: Base) -> Sequence[str]:
-    changed = changed_paths(project.root, base)
-    return sorted(path for path in changed if PurePosixPath(path).suffix in CODE)
+    """Changed files that Python may run, and submodules and links, behind which some may lie."""
+    files = (path for path in changed_paths(project.root, base) if PurePosixPath(path).suffix in CODE)
+    return sorted({*files, *changed_doors(project.root, base)})
 
 
 def _refused(project: Project, glob: str, message: str, hint: str) -> ConfigError:

@@ -96,6 +96,29 @@ def test_a_function_is_not_run_from_code_that_differs_from_the_base(repo: Repo) 
     assert identity(repo) == "function(mine:grade)"
 
 
+def test_a_function_is_not_run_beside_a_submodule_or_a_link_that_differs_from_the_base(
+    repo: Repo, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Either may hold a module of the name the function imports, and git lists no file behind it."""
+    mine(repo)
+    repo.settings(MINE)
+    repo.commit()
+    other = tmp_path_factory.mktemp("other")
+    repo.git("clone", "-q", str(repo.path), str(other / "theirs"))
+    add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other / "theirs"), "helper")
+    repo.git(*add)
+    for name in ("helper", "linked"):
+        with pytest.raises(ConfigError, match=rf"is not run, for code differs from the base \w+: {name}\n"):
+            identity(repo)
+        repo.git("rm", "-rqf", name)
+        (repo.path / ".gitmodules").unlink(missing_ok=True)
+        if name == "helper":
+            repo.git("add", "-A")
+            (repo.path / "linked").symlink_to(other, target_is_directory=True)
+            repo.git("add", "linked")
+    assert identity(repo) == "function(mine:grade)"
+
+
 def test_without_a_base_commit_no_function_is_run(repo: Repo, tmp_path_factory: pytest.TempPathFactory) -> None:
     mine(repo)
     repo.settings(MINE)

@@ -6,7 +6,7 @@ name or an object id, never an option.
 """
 
 from pytest_pmpo.prompts.source.base import Base, NoBase, find_base, resolve_base
-from pytest_pmpo.prompts.source.changes import changed_paths
+from pytest_pmpo.prompts.source.changes import changed_doors, changed_paths
 from pytest_pmpo.prompts.source.files import ListedTree, Source, WorkingTree, find_root
 from pytest_pmpo.prompts.source.tree import GitTree
 
@@ -17,6 +17,7 @@ __all__ = [
     "NoBase",
     "Source",
     "WorkingTree",
+    "changed_doors",
     "changed_paths",
     "find_base",
     "find_root",

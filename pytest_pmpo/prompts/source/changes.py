@@ -14,6 +14,9 @@ from pytest_pmpo.prompts.source.tree import GitTree
 
 SIMILAR = 0.5
 """Share of text two files must have in common to be one file under two names; git's own default."""
+_DOORS = ("120000", "160000")
+"""Modes of a link and of a submodule."""
+
 _MAX_COMPARED = 400
 _MAX_CHARS = 100_000
 
@@ -46,6 +49,25 @@ def changed_paths(root: Path, base: Base) -> Mapping[str, str | None]:
     changed.update(dict.fromkeys(untracked))
     changed.update(_moved(root, base, gone, untracked))
     return changed
+
+
+def changed_doors(root: Path, base: Base) -> tuple[str, ...]:
+    """Tracked submodules and links below ``root`` that differ from ``base``: no list of changes says what lies behind.
+
+    Raises:
+        SourceError: git fails.
+    """
+    git = Git(root)
+    listed = git.run(
+        *("diff", "--raw", "-z", "--no-renames", "--relative", "--no-ext-diff", "--no-textconv"),
+        *("--ignore-submodules=dirty", base.commit, "--"),
+    )
+    fields = iter(listed.split(b"\0"))
+    return tuple(
+        _text(path)
+        for kinds, path in zip(fields, fields, strict=False)
+        if any(mode in _DOORS for mode in kinds.decode("ascii").lstrip(":").split(" ")[:2])
+    )
 
 
 def _parsed(listing: bytes) -> Iterator[tuple[str, str, str]]:
