@@ -168,8 +168,10 @@ class Repository:
         return head.removeprefix(f"refs/remotes/{remote}/") if head else name
 
     def committed(self, path: str) -> bytes | None:
-        """A file as ``HEAD`` has it, by its path relative to ``root``; None where it is not there."""
-        return self._git.content(self._head(), self.path_from_top(path))
+        """A file as ``HEAD`` has it, by its path relative to ``root``; None where it is not there, or is a link."""
+        head, where = self._head(), self.path_from_top(path)
+        listed = self._git.get("ls-tree", "--full-tree", head, "--", where) or ""
+        return self._git.content(head, where) if listed.startswith("100") else None
 
     def _head(self) -> str:
         head = self._git.get("rev-parse", "-q", "--verify", "HEAD^{commit}")

@@ -32,6 +32,9 @@ from pytest_pmpo.scoring.records import TargetScore
 if sys.platform != "win32":
     import fcntl
 
+_BINARY = getattr(os, "O_BINARY", 0)
+"""Without it Windows counts line ends as two bytes on disk and as one when reading, and a torn line is cut elsewhere."""
+
 SCHEMA = 3
 """Part of a request's digest, so that a journal of another make is never read."""
 
@@ -64,7 +67,7 @@ class Journal:
         self._sync = sync
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o644)
         except OSError as error:
             raise OptimizeError(f"the journal {path} cannot be opened: {error.strerror}") from error
         try:

@@ -424,3 +424,13 @@ def test_the_base_of_a_pull_request_is_the_branch_that_is_checked_out(work: Path
     git(work, "checkout", "-q", "-b", "local-only")
     git(work, "remote", "set-head", "origin", "main")
     assert Repository(work).default_branch() == "main"
+
+
+def test_a_link_is_no_file_that_could_be_added_to(work: Path) -> None:
+    """A commit would write through it, outside of the worktree it is made in."""
+    (work / "prompts" / "bank.jsonl").symlink_to(work / "other.txt")
+    git(work, "add", "prompts/bank.jsonl")
+    git(work, "commit", "-q", "-m", "Link", "--", "prompts/bank.jsonl")
+    assert Repository(work).committed("prompts/bank.jsonl") is None
+    assert Repository(work).committed("other.txt") == b"other\n"
+    assert Repository(work / "prompts").committed(Path(PATH).name) == Repository(work).committed(PATH)

@@ -57,6 +57,22 @@ def test_every_line_is_json(tmp_path: Path) -> None:
     assert kinds == ["score", "answers"]
 
 
+def test_the_file_is_opened_without_translating_line_ends(tmp_path: Path) -> None:
+    """Windows would write two bytes for each line end and count one when reading, and cut a torn line elsewhere."""
+    script = """
+import os, pathlib, sys
+given = []
+plain = os.open
+os.O_BINARY = 0x8000
+os.open = lambda path, flags, *more: given.append(flags) or plain(path, flags & ~0x8000, *more)
+from pytest_pmpo.optimize.state import Journal
+Journal(pathlib.Path(sys.argv[1])).close()
+print(given[-1] & 0x8000 == 0x8000)
+"""
+    told = subprocess.run([sys.executable, "-c", script, str(tmp_path / "j.jsonl")], capture_output=True, text=True)
+    assert told.stdout == "True\n", told.stderr
+
+
 @pytest.mark.parametrize("kept", range(0, 400, 23))
 def test_a_file_cut_anywhere_gives_back_its_whole_lines_and_goes_on(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "j.jsonl"
