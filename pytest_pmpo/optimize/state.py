@@ -33,7 +33,7 @@ if sys.platform != "win32":
     import fcntl
 
 _BINARY = getattr(os, "O_BINARY", 0)
-"""Without it Windows counts line ends as two bytes on disk and as one when reading, and a torn line is cut elsewhere."""
+"""Without it Windows writes line ends as two bytes and reads them as one, and a torn line is cut elsewhere."""
 
 SCHEMA = 3
 """Part of a request's digest, so that a journal of another make is never read."""
