@@ -16,7 +16,8 @@ from pytest_pmpo.optimize.evaluation import Wanted
 from pytest_pmpo.prompts.formats.base import READS_NOTHING, ParseContext
 from pytest_pmpo.prompts.formats.text import TextFormat
 from pytest_pmpo.prompts.model import Fixture, Prompt
-from pytest_pmpo.responses.build import Writer, demands, fill, load
+from pytest_pmpo.responses.build import Writer, fill, load
+from pytest_pmpo.responses.demands import demands
 from pytest_pmpo.responses.graders.base import Grade
 from pytest_pmpo.responses.records import Proposal
 from pytest_pmpo.scoring.backends.base import Generator, SamplingSettings

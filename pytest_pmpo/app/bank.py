@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +12,18 @@ from pytest_pmpo.app.banks import bank_metric, find_bank
 from pytest_pmpo.app.check import Checker
 from pytest_pmpo.app.confirm import MAX_NEW_TOKENS, local_writer, token_limit
 from pytest_pmpo.app.grading import grader_for, require_same_grader
+from pytest_pmpo.app.locks import exclusive
 from pytest_pmpo.app.models import Engine
 from pytest_pmpo.app.project import Task
 from pytest_pmpo.errors import BankError, Location, PmpoError
 from pytest_pmpo.prompts.model import Note, Prompt
 from pytest_pmpo.prompts.source import GitTree, NoBase, WorkingTree, find_base
-from pytest_pmpo.responses.bank import bank_names, replace_all
-from pytest_pmpo.responses.build import BuildReport, Demand, Writer, demands, fill
+from pytest_pmpo.responses.bank import append, bank_names, replace_all
+from pytest_pmpo.responses.build import BuildReport, Writer, fill
+from pytest_pmpo.responses.demands import Demand, demands
 from pytest_pmpo.responses.graders.base import Grader
 from pytest_pmpo.responses.inventory import describe, take
-from pytest_pmpo.responses.records import Bank
+from pytest_pmpo.responses.records import Bank, Proposal, Response
 from pytest_pmpo.responses.regrade import disagreements, grade_bank, without_grades
 from pytest_pmpo.responses.topup import TopUp, demands_from, plan
 from pytest_pmpo.responses.variants import DEFAULT_VARIANTS, VARIANTS, proposals
@@ -161,7 +163,7 @@ class BankKeeper:
         with self._grader(drawing) as grader:
             done = grade_bank(without_grades(self.bank) if anew else self.bank, fixtures, grader)
             if done.graded:
-                replace_all(self.file, [*done.bank.proposals.values(), *done.bank.responses])
+                self._write(done.bank)
             if done.failure is not None:
                 raise done.failure
             asks = grader.identity.startswith("judge(")  # each question costs
@@ -206,7 +208,22 @@ class BankKeeper:
                 writer = local_writer(engine, grader, settings, drawing.max_tokens)
             else:
                 writer = _server_writer(engine, server, grader, settings, drawing.max_tokens)
-            return fill(self.file, self.bank, wanted, writer, progress=progress)
+            return fill(self.file, self.bank, wanted, writer, progress=progress, keep=self._add)
+
+    def _add(self, rows: Sequence[Proposal | Response]) -> tuple[Note, ...]:
+        with self._locked():
+            return append(self.file, rows)
+
+    def _write(self, graded: Bank) -> None:
+        """The file with these grades; lines that others have added meanwhile stay."""
+        grades = {row.identity: row for row in graded.responses}
+        with self._locked():
+            now = self._read()
+            replace_all(self.file, [*now.proposals.values(), *(grades.get(r.identity, r) for r in now.responses)])
+
+    def _locked(self) -> AbstractContextManager[None]:
+        """Keeps others from the file while it is written."""
+        return exclusive(self.checker.models.cache_folder(), str(self.file))
 
     def _earlier(self, ref: str) -> Prompt:
         """The prompt as a git ref has it.

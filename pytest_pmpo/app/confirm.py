@@ -23,7 +23,8 @@ from pytest_pmpo.errors import BankError
 from pytest_pmpo.prompts.model import Fixture, Note, Prompt
 from pytest_pmpo.prompts.source import Source
 from pytest_pmpo.responses.bank import append
-from pytest_pmpo.responses.build import BuildReport, Demand, Writer, fill
+from pytest_pmpo.responses.build import BuildReport, Writer, fill
+from pytest_pmpo.responses.demands import Demand
 from pytest_pmpo.responses.graders.base import Grader
 from pytest_pmpo.responses.records import Bank, Proposal, Response
 from pytest_pmpo.responses.topup import demands_from, plan

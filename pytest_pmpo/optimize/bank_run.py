@@ -29,7 +29,8 @@ from pytest_pmpo.optimize.splits import Splits
 from pytest_pmpo.optimize.state import Journal
 from pytest_pmpo.prompts.model import Fixture, Prompt
 from pytest_pmpo.responses.bank import replace_all
-from pytest_pmpo.responses.build import Demand, Writer, demands, fill, load
+from pytest_pmpo.responses.build import Writer, fill, load
+from pytest_pmpo.responses.demands import Demand, demands
 from pytest_pmpo.responses.records import Proposal, Response
 from pytest_pmpo.responses.regrade import grade_bank
 from pytest_pmpo.responses.weigh import WeighedBank, weigh

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from pytest_pmpo.errors import EncodingError, PmpoError
 from pytest_pmpo.prompts.model import Fixture, Note, Turn
 from pytest_pmpo.prompts.render import render
 from pytest_pmpo.responses.bank import append, read_bank
+from pytest_pmpo.responses.demands import Demand, batch_seed, batches
 from pytest_pmpo.responses.graders.base import Grader, checked
 from pytest_pmpo.responses.records import Bank, Proposal, Response, input_digest, label_digest
 from pytest_pmpo.scoring.backends.base import Generation, Generator, SamplingSettings, Tokenizer
@@ -43,16 +43,6 @@ class RowWise(Protocol):
     ) -> Iterator[tuple[int, tuple[Generation, ...]]]:
         """``(index of the conversation, its answers)`` in any order, some fewer than asked for before an error."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """``count`` more responses to a fixture from a proposal; ``first`` is the number of the first draw."""
-
-    fixture: Fixture
-    proposal: Proposal
-    count: int
-    first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,33 +98,6 @@ class BuildReport:
     notes: tuple[Note, ...]
 
 
-def demands(
-    bank: Bank, fixtures: Sequence[Fixture], proposals: Sequence[Proposal], per_fixture: int, model: str
-) -> tuple[Demand, ...]:
-    """What a bank lacks of ``per_fixture`` responses to each fixture, shared evenly among the proposals.
-
-    Responses to another input of the fixture, or of another model, do not count. Fixtures are taken in turn for each
-    proposal, so a budget that runs out leaves every fixture with some.
-    """
-    have: Counter[tuple[str, str]] = Counter()
-    last: dict[tuple[str, str], int] = {}
-    inputs = {fixture.id: input_digest(fixture) for fixture in fixtures}
-    for row in bank.responses:
-        if row.proposal is None or row.model != model or row.input != inputs.get(row.fixture):
-            continue
-        key = (row.fixture, row.proposal)
-        have[key] += 1
-        last[key] = max(last.get(key, -1), row.draw if row.draw is not None else -1)
-    found = []
-    for i, proposal in enumerate(proposals):
-        share = per_fixture // len(proposals) + (i < per_fixture % len(proposals))
-        for fixture in fixtures:
-            key = (fixture.id, proposal.digest)
-            if share > have[key]:
-                found.append(Demand(fixture, proposal, share - have[key], last.get(key, -1) + 1))
-    return tuple(found)
-
-
 def fill(
     file: Path,
     bank: Bank,
@@ -157,7 +120,7 @@ def fill(
     """
     run = _Run(keep or partial(append, file), bank, writer)
     total = sum(demand.count for demand in wanted)
-    for batch in _batches(wanted, writer.batch):
+    for batch in batches(wanted, writer.batch):
         if writer.max_tokens is not None and run.tokens >= writer.max_tokens:
             break
         run.batch(batch)
@@ -186,7 +149,7 @@ class _Run:
 
     def batch(self, batch: Sequence[Demand]) -> None:
         turns = [render(demand.proposal.prompt, demand.fixture) for demand in batch]
-        settings = replace(self.writer.settings, seed=_seed(self.writer.settings.seed, batch[0]))
+        settings = replace(self.writer.settings, seed=batch_seed(self.writer.settings.seed, batch[0]))
         answers, failure = self._answers(turns, settings, batch[0].count)
         rows: list[Proposal | Response] = []
         todo: list[tuple[int, Fixture]] = []
@@ -280,25 +243,3 @@ class _Run:
         right = self.right / self.graded if self.graded else 0.0
         missing = max(0, total - self.drawn)
         return BuildReport(self.drawn, self.kept, right, self.cut, self.tokens, missing, tuple(notes))
-
-
-def _batches(wanted: Sequence[Demand], size: int) -> Iterator[list[Demand]]:
-    """Runs of demands of the same proposal and count: the generator draws equally many for each conversation."""
-    batch: list[Demand] = []
-    for demand in wanted:
-        if batch and (len(batch) == size or _kind(demand) != _kind(batch[0])):
-            yield batch
-            batch = []
-        batch.append(demand)
-    if batch:
-        yield batch
-
-
-def _kind(demand: Demand) -> tuple[str, int]:
-    return demand.proposal.digest, demand.count
-
-
-def _seed(seed: int, first: Demand) -> int:
-    """A seed of its own for every batch, so that a run that goes on does not draw the same again."""
-    text = f"{seed}/{first.proposal.digest}/{first.fixture.id}/{first.first}"
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big")

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_pmpo.prompts.model import Fixture, Prompt
-from pytest_pmpo.responses.build import Demand
+from pytest_pmpo.responses.demands import Demand
 from pytest_pmpo.responses.records import Bank, Proposal, Response, input_digest
 from pytest_pmpo.scoring.metrics.response_bank import MIN_COVERAGE, WEIGHT_LIMIT, coverage
 from pytest_pmpo.scoring.records import FixtureScore, PromptScore

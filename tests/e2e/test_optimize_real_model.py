@@ -22,7 +22,8 @@ from pytest_pmpo.prompts.formats.base import READS_NOTHING, ParseContext
 from pytest_pmpo.prompts.formats.text import TextFormat
 from pytest_pmpo.prompts.model import Choice, Expected, Fixture, PromptSuite
 from pytest_pmpo.report import optimize_report
-from pytest_pmpo.responses.build import Writer, demands, fill, load
+from pytest_pmpo.responses.build import Writer, fill, load
+from pytest_pmpo.responses.demands import demands
 from pytest_pmpo.responses.graders.choice import ChoiceLetter
 from pytest_pmpo.responses.records import Bank, Proposal, Response
 from pytest_pmpo.responses.variants import proposals

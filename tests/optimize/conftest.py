@@ -16,7 +16,8 @@ from pytest_pmpo.prompts.formats.base import READS_NOTHING, ParseContext
 from pytest_pmpo.prompts.formats.text import TextFormat
 from pytest_pmpo.prompts.model import Expected, Fixture, Message, Prompt, PromptSuite, Segment, Span
 from pytest_pmpo.responses.bank import read_bank
-from pytest_pmpo.responses.build import Writer, demands, fill
+from pytest_pmpo.responses.build import Writer, fill
+from pytest_pmpo.responses.demands import demands
 from pytest_pmpo.responses.graders.base import Grade
 from pytest_pmpo.responses.records import Bank
 from pytest_pmpo.responses.variants import proposals

@@ -11,7 +11,8 @@ import pytest
 from pytest_pmpo.errors import BackendError, BankError, GraderError
 from pytest_pmpo.prompts.model import Expected, Fixture, Message, Prompt, Segment, Turn
 from pytest_pmpo.responses.bank import read_bank
-from pytest_pmpo.responses.build import BATCH, BuildReport, Demand, Writer, demands, fill, load
+from pytest_pmpo.responses.build import BATCH, BuildReport, Writer, fill, load
+from pytest_pmpo.responses.demands import Demand, demands
 from pytest_pmpo.responses.graders.base import Grade
 from pytest_pmpo.responses.graders.contains import Contains
 from pytest_pmpo.responses.graders.judge import Judge

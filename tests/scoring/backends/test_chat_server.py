@@ -15,7 +15,8 @@ import pytest
 
 from pytest_pmpo.errors import BackendError, ConfigError
 from pytest_pmpo.prompts.model import Expected, Fixture, Message, Prompt, Segment, Turn
-from pytest_pmpo.responses.build import Writer, demands, fill, load
+from pytest_pmpo.responses.build import Writer, fill, load
+from pytest_pmpo.responses.demands import demands
 from pytest_pmpo.responses.graders.contains import Contains
 from pytest_pmpo.responses.graders.judge import Judge
 from pytest_pmpo.responses.variants import proposals
