@@ -143,6 +143,18 @@ def test_grade_replaces_the_grades_of_another_grader_and_says_so(built: Repo, pm
     assert "0 responses graded" in pmpo("bank", "grade", PROMPT).out
 
 
+def test_lines_others_add_while_it_grades_stay(built: Repo, pmpo) -> None:
+    """The grader, a process of its own, stands for a run that tops the bank up meanwhile."""
+    line = json.dumps({"fixture": "a", "response": "drawn meanwhile", "source": "written", "grade": 1.0})
+    bank = str(built.path / BANK)
+    body = f"open({bank!r}, 'a').write({line + chr(10)!r}) if not done else None\n    done.append(1)\n    return 1"
+    built.write("mine.py", f"done = []\ndef grade(response, expected, vars):\n    {body}\n")
+    done = pmpo("bank", "grade", PROMPT, "--grader", "mine:grade")
+    assert "18 responses graded" in done.out
+    assert {row["grader"] for row in rows(built) if row["response"] != "drawn meanwhile"} == {"function(mine:grade)"}
+    assert len(rows(built)) == 19
+
+
 def test_grades_that_people_gave_stay(built: Repo, pmpo) -> None:
     rewrite(built, lambda row: {**row, "grade": 0.25, "grader": "given"})
     assert "0 responses graded" in pmpo("bank", "grade", PROMPT, "--grader", "exact", "--anew").out
