@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_pmpo.app.banks import bank_metric, find_bank
 from pytest_pmpo.app.check import Checker
-from pytest_pmpo.app.confirm import MAX_NEW_TOKENS, local_writer, token_limit
+from pytest_pmpo.app.confirm import local_writer, token_limit
 from pytest_pmpo.app.grading import grader_for, require_same_grader
 from pytest_pmpo.app.locks import exclusive
 from pytest_pmpo.app.models import Engine
@@ -20,7 +20,7 @@ from pytest_pmpo.prompts.model import Note, Prompt
 from pytest_pmpo.prompts.source import GitTree, NoBase, WorkingTree, find_base
 from pytest_pmpo.responses.bank import append, bank_names, replace_all
 from pytest_pmpo.responses.build import BuildReport, Writer, fill
-from pytest_pmpo.responses.demands import Demand, demands
+from pytest_pmpo.responses.demands import USUAL_TOKENS, Demand, demands, usual_limit
 from pytest_pmpo.responses.graders.base import Grader
 from pytest_pmpo.responses.inventory import describe, take
 from pytest_pmpo.responses.records import Bank, Proposal, Response
@@ -51,7 +51,7 @@ class Drawing:
     seed: int = 0
     server: str | None = None
 
-    def settings(self, usual: int = MAX_NEW_TOKENS) -> SamplingSettings:
+    def settings(self, usual: int = USUAL_TOKENS) -> SamplingSettings:
         """How the model samples."""
         return SamplingSettings(max_new_tokens=self.max_new_tokens or usual, seed=self.seed)
 
@@ -115,7 +115,8 @@ class BankKeeper:
         server = None if drawing.server is None else parse_server(drawing.server, os.environ)
         model = engine.model.fingerprint if server is None else server.name
         wanted = demands(self.bank, self._task.suite.fixtures, drawn_from, per_fixture, model)
-        return self._fill(engine, wanted, drawing, drawing.settings(), progress, server)
+        settings = drawing.settings(self._limit(engine) if wanted else USUAL_TOKENS)
+        return self._fill(engine, wanted, drawing, settings, progress, server)
 
     def top_up(
         self, budget: int | None, drawing: Drawing, progress: Progress | None = None
@@ -224,6 +225,13 @@ class BankKeeper:
     def _locked(self) -> AbstractContextManager[None]:
         """Keeps others from the file while it is written."""
         return exclusive(self.checker.models.cache_folder(), str(self.file))
+
+    def _limit(self, engine: Engine) -> int:
+        """The token limit of the responses the bank holds."""
+        encode = engine.scorer.backend.tokenizer.encode
+        return usual_limit(
+            len(encode(row.text, special_tokens=False)) for row in self.bank.responses if not row.finished
+        )
 
     def _earlier(self, ref: str) -> Prompt:
         """The prompt as a git ref has it.

@@ -7,7 +7,6 @@ read-only checkout, does not cost the verdict: what was drawn is kept in memory 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -24,16 +23,13 @@ from pytest_pmpo.prompts.model import Fixture, Note, Prompt
 from pytest_pmpo.prompts.source import Source
 from pytest_pmpo.responses.bank import append
 from pytest_pmpo.responses.build import BuildReport, Writer, fill
-from pytest_pmpo.responses.demands import Demand
+from pytest_pmpo.responses.demands import USUAL_TOKENS, Demand, usual_limit
 from pytest_pmpo.responses.graders.base import Grader
 from pytest_pmpo.responses.records import Bank, Proposal, Response
 from pytest_pmpo.responses.topup import demands_from, plan
 from pytest_pmpo.scoring.backends.base import Generator, SamplingSettings
 from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.records import PromptScore
-
-MAX_NEW_TOKENS = 256
-"""Of one response, where the bank does not show with which limit it was drawn."""
 
 OpenGrader = Callable[[Bank], AbstractContextManager[Grader]]
 
@@ -146,20 +142,15 @@ def local_writer(engine: Engine, grader: Grader, settings: SamplingSettings, max
 
 
 def token_limit(metric: Metric | None, fixtures: Sequence[Fixture], head: PromptScore) -> int:
-    """The token limit a bank's responses were drawn with: the usual length of those that were cut, else the default.
-
-    New responses have to be drawn with the same one: a cut answer is likelier than the whole one that begins so. Read
-    again, a few cut answers have another number of tokens than they were drawn with, hence the usual and not the most.
-    """
+    """The token limit a bank's responses were drawn with, by the cut ones among those that were scored."""
     if metric is None:
-        return MAX_NEW_TOKENS
-    cut = Counter(
+        return USUAL_TOKENS
+    return usual_limit(
         len(score.nll)
         for fixture, row in zip(fixtures, head.fixtures, strict=True)
         for text, score in zip(metric.continuations(fixture), row.scores, strict=True)
         if not text.end_of_turn
     )
-    return max(cut, key=lambda length: (cut[length], length), default=MAX_NEW_TOKENS)
 
 
 class _Keeper:

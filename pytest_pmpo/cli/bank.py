@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-new-tokens",
         type=_positive,
         metavar="N",
-        help="of one response (default 256; top-up: as the bank has it)",
+        help="of one response (default: as the bank has it, else 256)",
     )
     parser.add_argument("--max-tokens", type=_positive, metavar="N", help="of all responses together")
     parser.add_argument("--seed", type=int, default=0)

@@ -12,6 +12,7 @@ from pytest_pmpo.optimize.objective import Part
 from pytest_pmpo.prompts.model import Fixture, Prompt
 from pytest_pmpo.responses.bank import SUFFIX, read_bank
 from pytest_pmpo.responses.build import BATCH, load
+from pytest_pmpo.responses.demands import usual_limit
 from pytest_pmpo.responses.graders.base import Grader
 from pytest_pmpo.responses.lines import proposal_line, response_line
 from pytest_pmpo.responses.records import Bank, Proposal, Response
@@ -19,8 +20,6 @@ from pytest_pmpo.responses.weigh import usable_responses
 from pytest_pmpo.scoring.metrics.base import Metric
 from pytest_pmpo.scoring.metrics.response_bank import MIN_COVERAGE, ResponseBank, coverage
 from pytest_pmpo.scoring.records import Continuation, Measurement, MetricInfo, PromptScore, TargetScore
-
-USUAL_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +69,14 @@ class BankObjective:
         )
 
     def token_limit(self, count: Callable[[str], int]) -> int:
-        """Most tokens of a fresh response: as given, else the length of the longest of the bank's that was cut, else
-        the usual one. A cut answer is likelier than the whole one that begins so, so all are drawn with one limit.
+        """Most tokens of a fresh response: as given, else the limit the bank was drawn with.
 
         Args:
             count: tokens of a text.
         """
         if self.max_new_tokens is not None:
             return self.max_new_tokens
-        return max((count(row.text) for row in self.bank.responses if not row.finished), default=USUAL_TOKENS)
+        return usual_limit(count(row.text) for row in self.bank.responses if not row.finished)
 
     def without(self, drawn: Bank) -> BankObjective:
         """The bank as it was before these responses joined it."""

@@ -109,7 +109,7 @@ class BankRun:
     def reserve(self, incumbent: Prompt) -> tuple[int, int]:
         """Held-out passes, and the winner's own held-out responses; never more than half of what may be generated."""
         heldout = self._splits.heldout
-        tokens = self._wanted.per_fixture * len(heldout) * self._limit
+        tokens = self._each("", heldout) * len(heldout) * self._limit  # of a prompt nobody has sampled
         left = self._ledger.top_up_left()
         return RESERVE * self._evaluation.cost([incumbent], heldout), tokens if left is None else min(tokens, left // 2)
 
@@ -163,7 +163,7 @@ class BankRun:
     def _draw(self, prompt: Prompt, fixtures: Part, from_reserve: bool) -> bool:
         """Responses from the prompt itself; whether there are new ones."""
         proposal = self.bank.proposals.get(prompt.template_digest, Proposal("optimize", prompt))
-        wanted = demands(self.bank, fixtures, (proposal,), self._each(fixtures), self._wanted.model)
+        wanted = demands(self.bank, fixtures, (proposal,), self._each(proposal.digest, fixtures), self._wanted.model)
         before = len(self.bank.responses)
         for batch in _batches(wanted, self._wanted.batch):
             key = _key(batch)
@@ -172,11 +172,12 @@ class BankRun:
             self._take(batch)
         return len(self.bank.responses) > before
 
-    def _each(self, fixtures: Part) -> int:
-        """With m of N responses drawn from a prompt no weight exceeds N / m: enough to keep it below the limit."""
+    def _each(self, digest: str, fixtures: Part) -> int:
+        """With m responses from a prompt beside N from others no weight exceeds (N + m) / m: enough to keep it below
+        the limit. A prompt that has answered for itself so often is not asked again."""
         names = {fixture.id for fixture in fixtures}
-        held = sum(row.fixture in names for row in self.bank.responses) / max(1, len(names))
-        return max(self._wanted.per_fixture, math.ceil(held / (WEIGHT_LIMIT - 1)))
+        others = sum(row.fixture in names and row.proposal != digest for row in self.bank.responses)
+        return max(self._wanted.per_fixture, math.ceil(others / max(1, len(names)) / (WEIGHT_LIMIT - 1)))
 
     def _sample(self, batch: Sequence[Demand], key: str, from_reserve: bool) -> bool:
         """One batch into the file and the books; False where the budget does not buy it or nobody can write."""

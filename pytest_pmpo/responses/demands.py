@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_pmpo.prompts.model import Fixture
 from pytest_pmpo.responses.records import Bank, Proposal, input_digest
+
+USUAL_TOKENS = 256
+"""Most tokens of one response, where the bank does not show with which limit it was drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,19 @@ class Demand:
     proposal: Proposal
     count: int
     first: int
+
+
+def usual_limit(lengths: Iterable[int]) -> int:
+    """The token limit a bank was drawn with: the usual length of its cut responses, the longest of several as usual.
+
+    New responses have to be drawn with the same one: a cut answer is likelier than the whole one that begins so. Read
+    again, a few cut answers have another number of tokens than they were drawn with, hence the usual and not the most.
+
+    Args:
+        lengths: tokens of each response that was cut.
+    """
+    seen = Counter(lengths)
+    return max(seen, key=lambda length: (seen[length], length), default=USUAL_TOKENS)
 
 
 def demands(

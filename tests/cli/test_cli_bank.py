@@ -128,6 +128,13 @@ def test_a_top_up_draws_with_the_token_limit_of_the_bank(built: Repo, pmpo) -> N
     assert max(len(row["response"]) for row in rows(built)) <= 6
 
 
+def test_building_on_goes_on_with_the_token_limit_of_the_bank(built: Repo, pmpo) -> None:
+    """A cut answer is likelier than the whole one that begins so: two limits in one bank would tilt the weights."""
+    assert pmpo("bank", "build", PROMPT, "--per-fixture", "6", "--grader", "contains").code == 0
+    assert len(rows(built)) == 36
+    assert max(len(row["response"]) for row in rows(built)) <= 6
+
+
 @pytest.mark.parametrize("action", ["top-up", "grade"])
 def test_without_a_bank_the_command_that_makes_one_is_named(repo: Repo, pmpo, action: str) -> None:
     done = pmpo("bank", action, PROMPT)

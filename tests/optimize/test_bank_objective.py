@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,13 @@ from pytest_pmpo.optimize.loop import OptimizeRequest, run
 from pytest_pmpo.optimize.records import Step
 from pytest_pmpo.optimize.study import Study
 from pytest_pmpo.optimize.units import delete_unit, segment
-from pytest_pmpo.prompts.model import Fixture, Turn
+from pytest_pmpo.prompts.model import Fixture, Prompt, Turn
 from pytest_pmpo.responses.bank import append, read_bank
+from pytest_pmpo.responses.build import Writer, fill
+from pytest_pmpo.responses.demands import demands
 from pytest_pmpo.responses.graders.base import Grade, Grader
 from pytest_pmpo.responses.records import Bank, Proposal, Response
+from pytest_pmpo.responses.variants import proposals
 from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
 from pytest_pmpo.scoring.backends.fake import FakeBackend
 from pytest_pmpo.scoring.scorer import Scorer
@@ -110,6 +114,35 @@ def test_a_strategy_that_asks_nobody_has_its_prompt_sampled_between_rounds(make:
     result = run(make(strategy=Picks(), budget=Budget(rounds=1)))
     own = drawn_by_prompt(result.drawn)[result.winner.digest]
     assert {row.fixture for row in own} >= {*result.splits["train"], *result.splits["selection"]}
+
+
+class Vouches(Picks):
+    """Asks for fresh responses itself, as ``pmpo`` does, before the loop does."""
+
+    def rounds(self, study: Study) -> Iterator[Step]:
+        for step in super().rounds(study):
+            study.vouch(step.best)
+            yield step
+
+
+def test_a_prompt_that_has_answered_for_itself_is_not_asked_again(
+    make: Make, fixtures: tuple[Fixture, ...], prompt: Prompt, letter: Grader, tmp_path: Path
+) -> None:
+    """Eighteen responses from others to each fixture take two of its own, before it has given them and after."""
+    model, file = FakeBackend(), tmp_path / "large.responses.jsonl"
+    writer = Writer(model, model.tokenizer, None, "fake", letter, SamplingSettings(max_new_tokens=10))
+    wanted = demands(Bank("b"), fixtures, proposals(prompt, ("base", "direct")), 18, "fake")
+    fill(file, Bank("b"), wanted, writer)
+    result = run(make(bank=read_bank("b", file.read_bytes()), strategy=Vouches(), budget=Budget(rounds=1)))
+    own = drawn_by_prompt(result.drawn)[result.winner.digest]
+    assert set(Counter(row.fixture for row in own).values()) == {2}
+
+
+def test_responses_are_drawn_with_the_limit_most_cut_ones_show(bank: Bank, letter: Grader) -> None:
+    """Read again, some have more tokens than they were drawn with."""
+    rows = [replace(bank.responses[0], text="x" * n, draw=i, finished=False) for i, n in enumerate((8, 8, 9))]
+    assert BankObjective(replace(bank, responses=tuple(rows)), letter, "fake").token_limit(len) == 8
+    assert BankObjective(replace(bank, responses=()), letter, "fake").token_limit(len) == 256
 
 
 def test_sampled_tokens_stay_within_the_limit_and_the_report_says_what_was_not_bought(
