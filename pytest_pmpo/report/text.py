@@ -36,12 +36,12 @@ def number(value: float) -> str:
     """Three decimals, and ∞."""
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return f"{value:.3f}".replace("-", "−")
+    return f"{value:z.3f}".replace("-", "−")
 
 
 def change(value: float) -> str:
     """Three decimals with a sign."""
-    return "−∞" if value == -math.inf else "+∞" if value == math.inf else f"{value:+.3f}".replace("-", "−")
+    return "−∞" if value == -math.inf else "+∞" if value == math.inf else f"{value:+z.3f}".replace("-", "−")
 
 
 def toward_head(verdict: Verdict, difference: float) -> float:
