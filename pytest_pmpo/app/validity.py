@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -120,7 +121,7 @@ class ValidityFile:
         entry = {name: {"date": today, "figures": asdict(one)} for name, one in figures.items()}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_suffix(".tmp")
+            temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
             temporary.write_text(json.dumps({**self._read(), label: entry}, sort_keys=True), encoding="utf-8")
             temporary.replace(self.path)
         except OSError as error:

@@ -217,6 +217,16 @@ class TestGitTree:
         for _ in range(2):
             assert {name: tree.read(name) for name in contents} == contents
 
+    def test_a_git_that_was_ended_is_an_error_and_reading_again_starts_another(self, repo: Repo) -> None:
+        tree = GitTree(repo.path, "HEAD")
+        held = tree.read("prompts/a.txt")
+        assert tree._process is not None
+        tree._process.kill()
+        tree._process.wait()
+        with pytest.raises(SourceError, match="git cannot read the file's contents"):
+            tree.read("prompts/a.txt")
+        assert tree.read("prompts/a.txt") == held
+
     def test_globs_like_the_working_tree(self, repo: Repo) -> None:
         for name in ("x.txt", "prompts/b.md", "prompts/deep/c.txt"):
             repo.write(name, "")

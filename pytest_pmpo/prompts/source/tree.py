@@ -82,22 +82,28 @@ class GitTree:
         pipe = self._process
         assert pipe.stdin is not None
         assert pipe.stdout is not None
-        pipe.stdin.write(name.encode() + b"\n")
-        pipe.stdin.flush()
+        try:
+            pipe.stdin.write(name.encode() + b"\n")
+            pipe.stdin.flush()
+        except OSError as error:  # git has ended
+            raise self._unreadable(location) from error
         header = pipe.stdout.readline().split()  # "<id> <type> <size>", or "<id> missing"
         if len(header) != 3:
-            self.close()
-            raise SourceError(
-                "git cannot read the file's contents in this clone",
-                location=location,
-                hint="git fetch --refetch origin",
-            )
+            raise self._unreadable(location)
         size = int(header[2])
         if size > MAX_BYTES:
             self.close()
             raise SourceError(f"the file is larger than {MAX_BYTES // 2**20} MiB in {self.label}", location=location)
         data = pipe.stdout.read(size + 1)  # a line feed ends every answer
+        if len(data) != size + 1:
+            raise self._unreadable(location)
         return data[:-1]
+
+    def _unreadable(self, location: Location) -> SourceError:
+        self.close()
+        return SourceError(
+            "git cannot read the file's contents in this clone", location=location, hint="git fetch --refetch origin"
+        )
 
 
 def _parsed(line: bytes) -> tuple[str, _Entry]:

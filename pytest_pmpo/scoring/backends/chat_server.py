@@ -35,7 +35,8 @@ _PLAIN_SAMPLING: Mapping[str, Mapping[str, Any]] = {
 }
 """By the ``owned_by`` of a server's models: what switches off the defaults that draw from another distribution."""
 
-_USERINFO = re.compile(r"//[^/@]*@")
+_SECRETS = re.compile(r"(?<=//)[^/]*@|[?#].*")
+"""Parts of a URL that may hold a password or a key."""
 _Answer = tuple[tuple[Generation, ...], BackendError | None]
 
 
@@ -248,8 +249,7 @@ class ChatServer:
 
     @property
     def _shown(self) -> str:
-        # a URL may hold a password
-        return self.name if self.base_url is None else f"{self.name} at {_USERINFO.sub('//', self.base_url)}"
+        return self.name if self.base_url is None else f"{self.name} at {_SECRETS.sub('', self.base_url)}"
 
 
 def parse_server(spec: str, environ: Mapping[str, str]) -> ChatServer:

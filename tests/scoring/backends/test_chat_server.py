@@ -257,6 +257,11 @@ def test_what_was_answered_is_given_before_a_failure_is_raised_and_the_rest_is_n
     assert len(server.requests) < 50
 
 
+@pytest.mark.parametrize("url", ["http://me:pass@word@host/v1", "http://host/v1?key=pass", "http://host/v1#pass"])
+def test_nothing_secret_of_a_url_is_shown(url: str) -> None:
+    assert ChatServer("m", url)._shown == "openai:m at http://host/v1"
+
+
 def test_the_key_goes_to_the_server_and_into_no_message(server: Server) -> None:
     server.replies = [refuse(401)]
     with pytest.raises(BackendError) as caught:
