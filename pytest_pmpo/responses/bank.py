@@ -7,6 +7,7 @@ note when reading, and cut off before the next line is added.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -126,7 +127,11 @@ def _text(line: bytes, location: Location) -> str:
 
 
 def _mend(descriptor: int, file: Path) -> tuple[Note, ...]:
-    """Make the file end with a line break: finish a whole last line, cut off a torn one."""
+    """Make the file end with a line break: finish a whole last line, cut off a torn one.
+
+    Raises:
+        BankError: if the last line is whole but no record; somebody wrote it, and it is not ours to cut.
+    """
     size = os.fstat(descriptor).st_size
     if size == 0:
         return ()
@@ -139,9 +144,10 @@ def _mend(descriptor: int, file: Path) -> tuple[Note, ...]:
     start = data.rfind(b"\n") + 1
     location = Location(str(file), data.count(b"\n") + 1)
     try:
-        parse_line(_text(data[start:], location), location)
-    except BankError:
+        json.loads(data[start:])
+    except ValueError:
         os.ftruncate(descriptor, start)
         return (Note("a torn last line was cut off", location),)
+    parse_line(_text(data[start:], location), location)
     os.write(descriptor, b"\n")
     return ()

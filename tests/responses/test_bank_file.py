@@ -145,6 +145,15 @@ def test_adding_after_a_torn_line_cuts_it_off_first(tmp_path: Path, cut: int) ->
     assert file.read_bytes() == whole + lines(replace(RESPONSE, draw=5))
 
 
+def test_a_last_line_with_a_mistake_in_it_is_named_and_not_cut_off(tmp_path: Path) -> None:
+    """Somebody edited it by hand, without a line break at the end."""
+    file = tmp_path / "p.responses.jsonl"
+    file.write_bytes(b'{"kind": "response", "gread": 1}')
+    with pytest.raises(BankError, match=r"p\.responses\.jsonl:1"):
+        append(file, [RESPONSE])
+    assert file.read_bytes() == b'{"kind": "response", "gread": 1}'
+
+
 def test_adding_after_a_whole_line_without_a_line_break_keeps_it(tmp_path: Path) -> None:
     file = tmp_path / "p.responses.jsonl"
     file.write_bytes(lines(RESPONSE)[:-1])
