@@ -129,9 +129,14 @@ def defend(verdict: Verdict, path: str, head: PromptScore, base: PromptScore | N
 
 
 def _with_what_helps(verdict: Verdict, head: PromptScore) -> Verdict:
-    """An undecided verdict by a bank that can hardly tell prompts apart says so in its advice."""
+    """A verdict by a bank that cannot tell prompts apart says so; an undecided one by a poor bank, in its advice."""
     reach = coverage(head)
-    if verdict.status != "inconclusive" or reach is None or reach.informative >= FEW_INFORMATIVE:
+    if reach is None or verdict.status not in ("passed", "inconclusive"):
+        return verdict
+    if reach.informative == 0:
+        blind = "no fixture has both right and wrong responses in the bank, so a difference could hardly show"
+        verdict = replace(verdict, reason=f"{verdict.reason}; {blind}" if verdict.reason else blind)
+    if verdict.status == "passed" or reach.informative >= FEW_INFORMATIVE:
         return verdict
     line = (
         f"only {reach.informative:.0%} of the fixtures have right and wrong responses in the bank; the others cannot "

@@ -138,6 +138,18 @@ def test_an_undecided_verdict_of_a_bank_that_cannot_tell_prompts_apart_says_what
     verdict = defend(decide(head, base, Policy(), model="fake"), "prompts/a.j2", head, base)
     assert verdict.status == "inconclusive"
     assert ("only 0% of the fixtures have right and wrong responses in the bank" in verdict.advice[0]) == said
+    assert ("no fixture has both right and wrong responses" in verdict.reason) == said
+
+
+@pytest.mark.parametrize(("informative", "said"), [(0.0, True), (0.5, False)])
+def test_a_verdict_that_passes_says_if_its_bank_could_hardly_have_shown_a_difference(
+    informative: float, said: bool
+) -> None:
+    """Every response of a weak model is wrong: the build passes whatever the edit, and the reader must know why."""
+    head, base = score(0.5, 1.0, informative), score(0.5, 1.0, informative)
+    verdict = defend(decide(head, base, Policy(), model="fake"), "prompts/a.j2", head, base)
+    assert verdict.status == "passed"
+    assert ("a difference could hardly show" in verdict.reason) == said
 
 
 def valued(whole: PromptScore, values: list[float]) -> PromptScore:
