@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from pytest_pmpo.errors import BankError, BudgetError, EncodingError, ModelError, PmpoError, RewriterError
 from pytest_pmpo.optimize.asking import Asking
@@ -42,13 +43,18 @@ def run(request: OptimizeRequest, listener: Listener | None = None) -> OptimizeR
     request.require_supported()
     splits = split(request.suite.fixtures, request.seed)
     if isinstance(request.metric, BankObjective):
-        named = lambda bank: replace(request, metric=bank).name + SUFFIX  # noqa: E731  a name for one call
-        request = replace(request, metric=resumable(request.metric, request.journals, named))
+        resumed = resumable(request.metric, request.journals, partial(_responses_name, request))
+        request = replace(request, metric=resumed)
     journal = Journal(request.journals / f"{request.name}.jsonl")
     try:
         return _Run(request, splits, journal, listener or Silent()).result()
     finally:
         journal.close()
+
+
+def _responses_name(request: OptimizeRequest, bank: BankObjective) -> str:
+    """The request's file of fresh responses, were this its bank."""
+    return replace(request, metric=bank).name + SUFFIX
 
 
 class _Run:

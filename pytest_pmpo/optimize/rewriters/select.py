@@ -14,7 +14,7 @@ from pytest_pmpo.optimize.rewriters.local import LocalWriter
 from pytest_pmpo.optimize.rewriters.openai_server import OpenAIWriter
 from pytest_pmpo.optimize.rewriters.recorded import RecordedWriter, Recording
 from pytest_pmpo.optimize.rewriters.structural import StructuralEdits
-from pytest_pmpo.scoring.backends.retrying import KEY_VARIABLE
+from pytest_pmpo.scoring.backends.chat_client import KEY_VARIABLE
 from pytest_pmpo.scoring.scorer import Scorer
 
 NAMES = ("structural", "local", "local-large", "openai:MODEL", "openai:MODEL@URL", "recorded:FILE")

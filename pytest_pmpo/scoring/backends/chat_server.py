@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_pmpo.errors import BackendError, ConfigError
 from pytest_pmpo.prompts.model import Turn
 from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
-from pytest_pmpo.scoring.backends.retrying import KEY_VARIABLE, MAX_WAIT, hint, pause, said, wants_other_limit, worth_it
+from pytest_pmpo.scoring.backends.chat_client import KEY_VARIABLE, Patience, choices, connect, no_answer
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -28,7 +28,6 @@ JUDGE_TOKENS = 512
 UNKNOWN = -1
 """Stands for each token of an answer: a chat server tells tokens by their text, not by their id."""
 
-_NO_KEY = "no-key"  # servers on one's own machine take any; the client insists on one
 _PLAIN_SAMPLING: Mapping[str, Mapping[str, Any]] = {
     "vllm": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
     "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
@@ -73,9 +72,9 @@ class ChatServer:
         client = self._client()
         try:
             request = self._request(turns, SamplingSettings(temperature=0.0, max_new_tokens=JUDGE_TOKENS), 1)
-            return str(_choices(self._post(client, request))[0].message.content or "")
+            return str(choices(self._post(client, request))[0].message.content or "")
         except _MALFORMED as error:
-            raise self._no_answer(error) from error
+            raise no_answer(self._shown, error) from error
         finally:
             client.close()
 
@@ -133,21 +132,7 @@ class ChatServer:
             raise failure
 
     def _client(self) -> OpenAI:
-        try:
-            from openai import OpenAI, OpenAIError
-        except ImportError as error:
-            raise BackendError(
-                "a chat server needs the openai client", hint="pip install 'pytest-pmpo[openai]'"
-            ) from error
-        key = self.api_key or (_NO_KEY if self.base_url else None)
-        if key is None:
-            raise BackendError(
-                f"no key for {self.name}", hint=f"set {KEY_VARIABLE}, or give the URL of your own server"
-            )
-        try:
-            return OpenAI(api_key=key, base_url=self.base_url, timeout=self.timeout, max_retries=0)
-        except (OpenAIError, ValueError) as error:
-            raise BackendError(f"the openai client cannot be set up: {error}") from error
+        return connect(self.name, self.base_url, self.api_key, self.timeout)
 
     def _plain_sampling(self, client: OpenAI) -> Mapping[str, Any]:
         """What this kind of server needs to be told so that temperature 1 and top-p 1 is the model's own distribution.
@@ -179,12 +164,12 @@ class ChatServer:
                 wanted = samples - len(answers)
                 request = self._request(turns, settings, wanted) | {"logprobs": True, "extra_body": dict(plain)}
                 request["seed"] = settings.seed + len(answers)
-                found = _choices(self._post(client, request))
+                found = choices(self._post(client, request))
                 answers += [self._generation(choice) for choice in found[:wanted]]
         except BackendError as error:
             return tuple(answers), error
         except _MALFORMED as error:
-            return tuple(answers), self._no_answer(error)
+            return tuple(answers), no_answer(self._shown, error)
         return tuple(answers), None
 
     def _request(self, turns: Sequence[Turn], settings: SamplingSettings, samples: int) -> dict[str, Any]:
@@ -199,36 +184,7 @@ class ChatServer:
         }
 
     def _post(self, client: OpenAI, request: dict[str, Any]) -> Any:
-        """The server's answer, asked for again where that may help."""
-        from openai import APIConnectionError, APIStatusError, OpenAIError
-
-        reason = ""
-        for attempt in range(1, self.tries + 1):
-            try:
-                return client.chat.completions.create(**request)
-            except APIStatusError as error:
-                if wants_other_limit(error, request):
-                    request["max_completion_tokens"] = request.pop("max_tokens")
-                    continue
-                reason = f"answered {error.status_code}"
-                if not worth_it(error.status_code):
-                    raise BackendError(
-                        f"{self._shown} {reason}: {said(error)}", hint=hint(error.status_code)
-                    ) from error
-                wait = pause(attempt, error.response.headers)
-            except APIConnectionError as error:  # timeouts are connection errors to this client
-                reason = f"gave no answer ({type(error).__name__})"
-                wait = pause(attempt, {})
-            except (OpenAIError, ValueError) as error:
-                raise self._no_answer(error) from error
-            if wait > MAX_WAIT:
-                raise BackendError(f"{self._shown} {reason} and asks to wait {wait:.0f} s")
-            if attempt < self.tries:
-                self.sleep(wait)
-        raise BackendError(
-            f"{self._shown} {reason}, {self.tries} times in a row",
-            hint="see to the server and give the same command again: what was drawn is kept",
-        )
+        return Patience(self.timeout, self.tries, self.sleep).complete(client, self._shown, request)
 
     def _generation(self, choice: Any) -> Generation:
         entries = getattr(getattr(choice, "logprobs", None), "content", None)
@@ -243,9 +199,6 @@ class ChatServer:
             raise ValueError("a log-probability is no number")
         # a content filter or a tool call ends an answer too, but not where the model would have
         return Generation(text, (UNKNOWN,) * len(entries or ()), logprob, choice.finish_reason == "stop")
-
-    def _no_answer(self, error: Exception) -> BackendError:
-        return BackendError(f"{self._shown} sent something that is no chat answer: {said(error)}")
 
     @property
     def _shown(self) -> str:
@@ -268,10 +221,3 @@ def parse_server(spec: str, environ: Mapping[str, str]) -> ChatServer:
 
 
 _MALFORMED = (ValueError, TypeError, AttributeError, IndexError)
-
-
-def _choices(answer: Any) -> list[Any]:
-    choices = getattr(answer, "choices", None)
-    if not choices or any(getattr(choice, "message", None) is None for choice in choices):
-        raise ValueError("no choices with a message")
-    return list(choices)
