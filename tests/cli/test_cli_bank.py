@@ -432,7 +432,8 @@ def test_a_server_without_log_probabilities_is_refused_with_a_hint(repo: Repo, p
     assert not (repo.path / BANK).exists()
 
 
-def test_what_names_no_server_is_an_error(repo: Repo, pmpo) -> None:
-    done = pmpo("bank", "build", PROMPT, "--server", "localhost:8000")
+@pytest.mark.parametrize("spec", ["localhost:8000", "openai:m@ftp://127.0.0.1/v1"])
+def test_what_names_no_server_is_an_error(repo: Repo, pmpo, spec: str) -> None:
+    done = pmpo("bank", "build", PROMPT, "--server", spec)
     assert done.code == 2
     assert "'localhost:8000' names no server" in done.err

@@ -213,7 +213,7 @@ def parse_server(spec: str, environ: Mapping[str, str]) -> ChatServer:
     """
     kind, _, rest = spec.partition(":")
     model, at, url = rest.partition("@http")
-    if kind != "openai" or not model or (at and not url.startswith(("://", "s://"))):
+    if kind != "openai" or not model or "://" in model or (at and not url.startswith(("://", "s://"))):
         raise ConfigError(
             f"{spec!r} names no server", hint="openai:MODEL, or openai:MODEL@http://127.0.0.1:8000/v1 for your own"
         )
