@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pytest_pmpo.errors import PmpoError
 from pytest_pmpo.gate.policy import decide
 from pytest_pmpo.gate.records import Policy, Verdict
+from pytest_pmpo.optimize.form import HeldoutForm
 from pytest_pmpo.optimize.objective import Objective, Part
 from pytest_pmpo.optimize.records import Candidate, Measured
 
@@ -31,6 +32,7 @@ def confirm(
     heldout: Part,
     policy: Policy,
     model: str,
+    form: HeldoutForm,
     *,
     sampling: bool = True,
 ) -> Checked:
@@ -38,6 +40,7 @@ def confirm(
 
     Args:
         versions: incumbent and best.
+        form: what ``measure`` scores the held-out fixtures by.
         sampling: False asks for no fresh responses (a run that was stopped).
     """
     incumbent, best = versions
@@ -47,6 +50,9 @@ def confirm(
     notes = _vouched(objective, versions, heldout) if sampling else ()
     before, after = measure(incumbent), measure(best)
     verdict = _defended(decide(after.heldout, before.heldout, policy, model=model), objective, versions, heldout)
+    base, head = (incumbent.prompt, before.heldout), (best.prompt, after.heldout)
+    verdict, missing = form.beside(verdict, base, head, policy)
+    notes += missing
     if verdict.status == "improved":
         return Checked(before, after, verdict, True, f"confirmed on held-out fixtures: {verdict.reason}", notes)
     reason = f"not confirmed on held-out fixtures ({verdict.status}): {verdict.reason}"

@@ -13,12 +13,15 @@ from pytest_pmpo.optimize.bank_run import BankRun
 from pytest_pmpo.optimize.budget import Ledger
 from pytest_pmpo.optimize.confirm import confirm
 from pytest_pmpo.optimize.evaluation import Evaluation
+from pytest_pmpo.optimize.form import HeldoutForm
 from pytest_pmpo.optimize.listener import Listener, Plan, Silent
 from pytest_pmpo.optimize.masking import MaskTable
 from pytest_pmpo.optimize.objective import FixedObjective, Objective
+from pytest_pmpo.optimize.quoting import shown
 from pytest_pmpo.optimize.records import Candidate, Ending, Measured, OptimizeResult, Round, Step
 from pytest_pmpo.optimize.request import OptimizeRequest
 from pytest_pmpo.optimize.selection import Acceptance
+from pytest_pmpo.optimize.shown import Shown
 from pytest_pmpo.optimize.splits import Splits, split, too_few_to_prove
 from pytest_pmpo.optimize.state import Journal
 from pytest_pmpo.optimize.study import Study
@@ -70,15 +73,16 @@ class _Run:
         self.notes: list[str] = []
         self.rounds: list[Round] = []
         self.ending: tuple[Ending, str] = ("exhausted", "the strategy had nothing left to try")
-        self.evaluation, self.objective = self._measuring()
+        self.evaluation, self.form, self.objective = self._measuring()
         self.study = self._open_study()
 
-    def _measuring(self) -> tuple[Evaluation, Objective]:
+    def _measuring(self) -> tuple[Evaluation, HeldoutForm, Objective]:
         request, splits = self.request, self.splits
         metric = ResponseBank({}) if isinstance(request.metric, BankObjective) else request.metric
         evaluation = Evaluation(request.scorer, metric, self.ledger, self.journal, on_work=self._tell)
+        form = HeldoutForm(evaluation, splits.heldout)
         if not isinstance(request.metric, BankObjective):
-            return evaluation, FixedObjective(evaluation, splits.heldout, request.suite.fixtures)
+            return evaluation, form, FixedObjective(evaluation, splits.heldout, request.suite.fixtures, form)
         bank = BankRun(
             request.metric,
             splits,
@@ -89,7 +93,7 @@ class _Run:
             request.seed,
             lambda: (self.incumbent.prompt, self.best.prompt),
         )
-        return evaluation, bank
+        return evaluation, form, bank
 
     def _open_study(self) -> Study:
         request = self.request
@@ -201,8 +205,9 @@ class _Run:
 
     def _measure(self, candidate: Candidate) -> Measured:
         """Scores on the three parts; the held-out one may use what is kept for it."""
-        parts = (self.splits.train, self.splits.selection, self.splits.heldout)
-        return Measured(*(self.evaluation.score([candidate.prompt], p, from_reserve=True)[0] for p in parts))
+        parts = (self.splits.train, self.splits.selection)
+        train, selection = (self.evaluation.score([candidate.prompt], p, from_reserve=True)[0] for p in parts)
+        return Measured(train, selection, self.form.score(candidate.prompt))
 
     def _tell(self) -> None:
         self.listener.working(self.ledger.spent)
@@ -221,6 +226,7 @@ class _Run:
             self.splits.heldout,
             request.policy,
             request.model,
+            self.form,
             sampling=self.ending[0] not in ("interrupted", "failed"),
         )
         masks = (self.study.measured_masks(self.incumbent.digest), self._winner_masks(checked.won))
@@ -251,6 +257,7 @@ class _Run:
             notes=(*self.notes, *self.objective.notes, *checked.notes),
             token_texts=self.evaluation.answer_tokens(self.best.prompt, self.splits.heldout) if checked.verdict else {},
             drawn=self.objective.drawn(),
+            shown=shown(self.best.prompt, request.suite.fixtures) if checked.won else Shown(),
         )
 
     def _measured_last(self, row: Round) -> Round:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from pytest_pmpo.optimize.records import OptimizeResult
 
 TRAILER = "Pmpo-Suggestion"
@@ -15,7 +17,7 @@ def title(result: OptimizeResult) -> str:
 
 
 def commit_message(result: OptimizeResult) -> str:
-    """Title, what was measured on how many fixtures, how it was found, and the trailer."""
+    """Title, what was measured on how many fixtures, how much of it is form, what is left to do, how it was found."""
     before, after = result.before.heldout.mean, result.after.heldout.mean
     change = f" ({100 * (after - before) / abs(before):+.1f} %)" if before else ""
     comparison = result.verdict.comparison if result.verdict else None
@@ -28,8 +30,24 @@ def commit_message(result: OptimizeResult) -> str:
     return (
         f"{title(result)}\n\n"
         f"Mean {result.metric.name} under {result.model} over {counts['heldout']} held-out fixtures:\n"
-        f"{before:.4f} before, {after:.4f} after{change}, {result.metric.unit}.{interval}\n\n"
+        f"{before:.4f} before, {after:.4f} after{change}, {result.metric.unit}.{interval}{_form(result)}\n\n"
+        f"{_to_do(result)}"
         f"Found by pytest-pmpo, strategy {result.strategy}, rewriters {', '.join(result.rewriters) or 'none'}, "
         f"on {counts['train']} train and\n{counts['selection']} selection fixtures; {result.spent}.\n\n"
         f"{TRAILER}: {result.path}\n"
     )
+
+
+def _form(result: OptimizeResult) -> str:
+    form = result.verdict.form if result.verdict else None
+    if form is None:
+        return ""
+    return (
+        f"\nOf the difference {form.form:+.4f} is form: the same on labels shuffled among the fixtures.\n"
+        f"{form.rest:+.4f} is left for the right labels ({form.low:+.4f} to {form.high:+.4f})."
+    )
+
+
+def _to_do(result: OptimizeResult) -> str:
+    sentence = result.shown.sentence
+    return f"To do: {textwrap.fill(sentence, 110, break_on_hyphens=False)}.\n\n" if sentence else ""

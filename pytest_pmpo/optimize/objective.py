@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pytest_pmpo.optimize.evaluation import Evaluation
+from pytest_pmpo.optimize.form import HeldoutForm
 from pytest_pmpo.prompts.model import Fixture, Prompt
 from pytest_pmpo.responses.records import Proposal, Response
 
@@ -70,20 +71,23 @@ class FixedObjective:
     version = 0
     notes: tuple[str, ...] = ()
 
-    def __init__(self, evaluation: Evaluation, heldout: Part, everything: Part) -> None:
+    def __init__(
+        self, evaluation: Evaluation, heldout: Part, everything: Part, form: HeldoutForm | None = None
+    ) -> None:
         self._evaluation, self._heldout, self._everything = evaluation, heldout, everything
+        self._form = form or HeldoutForm(evaluation, heldout)
 
     def plan(self, incumbent: Prompt) -> tuple[str, ...]:
         """Nothing to say."""
         return ()
 
     def first_cost(self, incumbent: Prompt) -> int:
-        """The incumbent over all fixtures."""
-        return self._evaluation.cost([incumbent], self._everything)
+        """The incumbent over all fixtures, with the form control of the held-out ones."""
+        return self._evaluation.cost([incumbent], self._everything) + self._form.extra_cost(incumbent)
 
     def reserve(self, incumbent: Prompt) -> tuple[int, int]:
         """Two held-out passes, so that a winner of twice the incumbent's length can still be confirmed."""
-        return 2 * self._evaluation.cost([incumbent], self._heldout), 0
+        return 2 * (self._evaluation.cost([incumbent], self._heldout) + self._form.extra_cost(incumbent)), 0
 
     def start(self, incumbent: Prompt) -> None:
         """Nothing to do."""

@@ -9,6 +9,7 @@ from typing import Literal
 from pytest_pmpo.gate.records import Verdict
 from pytest_pmpo.optimize.budget import Spent
 from pytest_pmpo.optimize.masking import MaskTable
+from pytest_pmpo.optimize.shown import Shown
 from pytest_pmpo.prompts.model import Prompt
 from pytest_pmpo.responses.records import Proposal, Response
 from pytest_pmpo.scoring.records import MetricInfo, PromptScore
@@ -103,6 +104,7 @@ class OptimizeResult:
         token_texts: the tokens of each held-out fixture's first answer as text, where the tokenizer can say them and
             the model was open.
         drawn: lines the run has to add to the response bank.
+        shown: fixtures the winner shows, where there is a patch: they have to leave the fixture file with it.
     """
 
     path: str
@@ -131,3 +133,4 @@ class OptimizeResult:
     notes: tuple[str, ...] = ()
     token_texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     drawn: tuple[Proposal | Response, ...] = ()
+    shown: Shown = field(default_factory=Shown)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_pmpo.optimize.budget import Budget, Spent
 from pytest_pmpo.optimize.listener import Plan
 from pytest_pmpo.optimize.records import OptimizeResult, Round
-from pytest_pmpo.report.text import number, plain
+from pytest_pmpo.report.text import form_words, number, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,12 +68,16 @@ class LiveTable:
         self._console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
 
     def finished(self, result: OptimizeResult) -> None:
-        """Stop the table and say how it ended."""
+        """Stop the table and say how it ended, how much of a change is form, and what the patch leaves to do."""
         if self._live is not None:
             self._live.update(self._table())
             self._live.stop()
             self._live = None
-        for line in (f"stopped ({result.ending}): {result.ending_reason}", result.reason, f"spent {result.spent}"):
+        lines = [f"stopped ({result.ending}): {result.ending_reason}", result.reason]
+        if result.verdict is not None:
+            lines.append(form_words(result.verdict))
+        lines += [result.shown.sentence, f"spent {result.spent}"]
+        for line in filter(None, lines):
             self._console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:

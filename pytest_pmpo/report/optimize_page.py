@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from pytest_pmpo.optimize.masking import MaskRow, MaskTable
 from pytest_pmpo.optimize.records import OptimizeResult, Round
+from pytest_pmpo.optimize.shown import Shown
 from pytest_pmpo.prompts.edit import is_added
 from pytest_pmpo.report.optimize_chart import LossChart, loss_chart
 from pytest_pmpo.report.redline import Piece, redline
-from pytest_pmpo.report.text import change, count, interval, number, plain, toward_head, visible_characters
+from pytest_pmpo.report.text import change, count, form_words, interval, number, plain, toward_head, visible_characters
 from pytest_pmpo.report.tokens import moves
 
 INERT = 0.005
@@ -84,11 +85,17 @@ class FixtureRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The whole report."""
+    """The whole report.
+
+    Attributes:
+        form: how much of a change of cross-entropy is form; empty where that was not measured.
+        shown: fixtures the patch's prompt shows, with what to do about them.
+    """
 
     won: bool
     headline: str
     reason: str
+    form: str
     path: str
     unit: str
     measure: str
@@ -104,6 +111,7 @@ class Page:
     fixtures: tuple[FixtureRow, ...]
     copied: tuple[tuple[str, str], ...]
     demos: tuple[str, ...]
+    shown: Shown
     dropped: tuple[tuple[str, int], ...]
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
@@ -119,6 +127,7 @@ def page(result: OptimizeResult) -> Page:
         won=result.won,
         headline=_headline(result),
         reason=plain(result.reason),
+        form=form_words(verdict) if verdict else "",
         path=plain(result.path),
         unit=plain(result.metric.unit),
         measure=_measure(result),
@@ -136,6 +145,7 @@ def page(result: OptimizeResult) -> Page:
         fixtures=tuple(_fixtures(result)),
         copied=tuple((plain(c.fixture_id), plain(c.text, _TEXT)) for c in result.winner.copied) if changed else (),
         demos=tuple(plain(name) for name in result.winner.demos) if changed else (),
+        shown=result.shown,
         dropped=tuple(sorted(result.dropped.items(), key=lambda item: (-item[1], item[0]))),
         facts=_facts(result),
         notes=tuple(plain(note) for note in result.notes),

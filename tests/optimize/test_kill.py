@@ -54,8 +54,8 @@ result = run(request)
 print(result.winner.digest, result.spent.forward_tokens)
 """
 
-LARGEST_PART = 6
-"""Fixtures a single call scores one candidate on, for 16 fixtures."""
+LARGEST_PART = 12
+"""Sequences of a single call for one candidate, for 16 fixtures: 6 held-out ones, each with its own and another label."""
 
 PROMPT = "You like tea. Read it well.\n\n- Say praise or blame.\n- Be quick.\n\nText: {{ input }}\nLabel:\n"
 

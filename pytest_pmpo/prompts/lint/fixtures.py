@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_pmpo.errors import Location, TemplateError
@@ -13,11 +13,13 @@ from pytest_pmpo.prompts.lint.findings import Finding, quoted
 from pytest_pmpo.prompts.lint.secrets import secrets
 from pytest_pmpo.prompts.lint.templates import has_marks, where
 from pytest_pmpo.prompts.lint.variables import used_variables
-from pytest_pmpo.prompts.model import Choice, Expected, Fixture, PromptSuite
+from pytest_pmpo.prompts.model import Choice, Expected, Fixture, Prompt, PromptSuite
 from pytest_pmpo.prompts.render import render
 
 LEAK_LENGTH = 20
 """Characters a fixture's text must have to be looked for in the prompt; shorter ones stand there by chance."""
+TAKE_OUT = "take the fixture out, or put another in its place"
+"""What to do about a fixture that the prompt shows: no setting makes a copied answer count for less."""
 BYTES_PER_TOKEN = 4
 """UTF-8 bytes of English text per token of common tokenizers, for want of the model's own."""
 
@@ -94,14 +96,29 @@ def _flat(value: Any) -> Any:
 
 def leaks(suite: PromptSuite) -> Iterator[Finding]:
     """A fixture's input that the prompt shows, mostly as an example: its loss then measures memory, not skill."""
-    text = _flat("\n".join(message.text for message in suite.prompt.messages))
+    text = _words(suite.prompt)
     for fixture in suite.fixtures:
-        for name, value in fixture.vars.items():
-            if isinstance(value, str) and len(_flat(value)) >= LEAK_LENGTH and _flat(value) in text:
-                label = _flat(_label(fixture))
-                told = " and its answer" if label and label in text else ""
-                what = f"the prompt itself shows {name!r}{told} of fixture {fixture.id!r}: {quoted(value)}"
-                yield Finding("fixture-leak", "error", what, fixture.location or where(suite.prompt))
+        for name, value in _shown(text, fixture):
+            label = _flat(_label(fixture))
+            told = " and its answer" if label and label in text else ""
+            what = f"the prompt itself shows {name!r}{told} of fixture {fixture.id!r}: {quoted(value)}; {TAKE_OUT}"
+            yield Finding("fixture-leak", "error", what, fixture.location or where(suite.prompt))
+
+
+def leaked(prompt: Prompt, fixtures: Iterable[Fixture]) -> tuple[str, ...]:
+    """Ids of the fixtures of which the prompt itself shows an input."""
+    text = _words(prompt)
+    return tuple(fixture.id for fixture in fixtures if any(_shown(text, fixture)))
+
+
+def _shown(text: str, fixture: Fixture) -> Iterator[tuple[str, str]]:
+    for name, value in fixture.vars.items():
+        if isinstance(value, str) and len(_flat(value)) >= LEAK_LENGTH and _flat(value) in text:
+            yield name, value
+
+
+def _words(prompt: Prompt) -> str:
+    return str(_flat("\n".join(message.text for message in prompt.messages)))
 
 
 def _label(fixture: Fixture) -> str:
