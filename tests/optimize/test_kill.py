@@ -55,7 +55,7 @@ print(result.winner.digest, result.spent.forward_tokens)
 """
 
 LARGEST_PART = 12
-"""Sequences of a single call for one candidate, for 16 fixtures: 6 held-out ones, each with its own and another label."""
+"""Sequences of one call for a candidate, for 16 fixtures: the 6 held-out ones, each with its own and another label."""
 
 PROMPT = "You like tea. Read it well.\n\n- Say praise or blame.\n- Be quick.\n\nText: {{ input }}\nLabel:\n"
 
