@@ -7,20 +7,19 @@
     python -m benchmarks.optimizers RESULTS.jsonl --objective bank --bank-per-fixture 6 --answer-tokens 256 …
 
 Every finished run is a line of RESULTS.jsonl; the same command goes on where it was stopped. ``--tables`` only prints.
-Needs the public data beside the project, and graders' answers come from the scoring model itself, greedily.
+Needs the public data beside the project, and graders' answers come from the scoring model itself, greedily; with
+``--graded 0`` none are drawn, and ``python -m benchmarks.optimizers.grading`` grades all runs at once afterwards.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-from benchmarks.optimizers import pool, selection_cost, tables
+from benchmarks.optimizers import pool, results, selection_cost, tables
 from benchmarks.optimizers.bank import BankPlan
 from benchmarks.optimizers.pool import Engine, Job
 from benchmarks.optimizers.runs import ABLATION, Outcome, Settings
@@ -33,7 +32,8 @@ MANY_ROUNDS = 1_000
 def main() -> None:
     """See the module."""
     options = _options()
-    kept = list(_read(options.results))
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    kept = results.read(options.results)
     if not options.tables:
         if not DATA.is_dir():
             raise SystemExit("the public data is not beside the project (../shared/data): nothing to measure")
@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace, engine: Engine, kept: Sequence[Outcome]) -
     ]
     for outcome in pool.run(jobs, engine, settings, options.processes, options.minutes):
         with options.results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(outcome.to_dict()) + "\n")
+            file.write(results.line(outcome))
         before, after = (sum(x) / len(x) for x in (outcome.loss_before, outcome.loss_after))
         title = f"{outcome.task} {outcome.strategy} seed {outcome.seed}"
         print(f"{title}: {before:.3f} -> {after:.3f} in {outcome.seconds:.0f} s", flush=True)
@@ -80,14 +80,6 @@ def _bank(options: argparse.Namespace) -> BankPlan | None:
         options.bank_per_fixture, tuple(options.bank_from.split(",")), options.bank_top_up,
         options.answer_tokens or 256, options.results.parent / "banks",
     )  # fmt: skip
-
-
-def _read(path: Path) -> Iterator[Outcome]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row: dict[str, Any] = json.loads(line)
-            yield Outcome(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
 
 
 def _options() -> argparse.Namespace:

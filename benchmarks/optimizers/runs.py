@@ -62,6 +62,9 @@ class Outcome:
     prompt: str
     estimated: tuple[float, ...] = ()
     """Held-out mean of the objective before and after, as the run saw it: for a response bank, estimated accuracy."""
+    sampled_before: tuple[float, ...] = ()
+    sampled_after: tuple[float, ...] = ()
+    """Mean grade of answers sampled at temperature 1; see ``grading``."""
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for a JSON line."""

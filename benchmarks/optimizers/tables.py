@@ -31,48 +31,70 @@ def shown(values: Sequence[float], digits: int = 3) -> str:
 
 
 def by_task(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """One row per task, strategy and rewriters: seeds pooled by fixture."""
-    yield "| task | strategy | rewriters | seeds | held-out loss | after | change [95 %] | accuracy | after | change |"
-    yield "|---|---|---|---:|---:|---:|---|---:|---:|---|"
+    """One row per task, strategy and rewriters: seeds pooled by fixture. Accuracy is that of greedy answers, then,
+    where some were drawn, of answers sampled at temperature 1."""
+    kinds = _kinds(outcomes)
+    yield (
+        "| task | strategy | rewriters | seeds | held-out loss | after | change [95 %] | "
+        + "".join(f"{title} | after | change | " for title in kinds.values()).rstrip()
+    )
+    yield "|---|---|---|---:|---:|---:|---|" + "---:|---:|---|" * len(kinds)
     for (task, strategy, rewriters), group in _groups(outcomes).items():
         before, after = _pooled(group, "loss_before"), _pooled(group, "loss_after")
-        right, right_after = _pooled(group, "right_before"), _pooled(group, "right_after")
-        accuracy = [f"{np.mean(right):.2f}", f"{np.mean(right_after):.2f}"] if len(right) else ["–", "–"]
         yield (
             f"| {task} | {strategy} | {', '.join(rewriters)} | {len(group)} | {np.mean(before):.3f} | "
-            f"{np.mean(after):.3f} | {shown(after - before)} | {accuracy[0]} | {accuracy[1]} | "
-            f"{shown(right_after - right, 2)} |"
-        )
+            f"{np.mean(after):.3f} | {shown(after - before)} | " + " | ".join(_accuracy(group, kind) for kind in kinds)
+        ) + " |"
 
 
 def by_strategy(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """One row per strategy: means over tasks, the loss as a share of the task's loss before, since units differ."""
     yield "| strategy | rewriters | tasks | change of held-out loss, % [95 % over tasks] | lower on | significantly | "
     yield "|---|---|---:|---|---:|---:|"
-    rows: dict[tuple[str, tuple[str, ...]], list[tuple[float, bool, float]]] = {}
+    rows: dict[tuple[str, tuple[str, ...]], list[tuple[float, bool]]] = {}
+    gains: dict[tuple[str, tuple[str, ...], str], list[float]] = {}
+    kinds = _kinds(outcomes)
     for (_, strategy, rewriters), group in _groups(outcomes).items():
         before, after = _pooled(group, "loss_before"), _pooled(group, "loss_after")
         _, _, high = interval(after - before)
-        gain = _pooled(group, "right_after") - _pooled(group, "right_before")
         change = 100 * float(np.mean(after) / np.mean(before) - 1)
-        rows.setdefault((strategy, rewriters), []).append(
-            (change, high < 0, float(gain.mean()) if gain.size else np.nan)
-        )
-    for (strategy, rewriters), found in sorted(rows.items(), key=lambda row: np.mean([c for c, *_ in row[1]])):
-        changes = [change for change, *_ in found]
+        rows.setdefault((strategy, rewriters), []).append((change, high < 0))
+        for kind in kinds:
+            gain = _pooled(group, f"{kind}_after") - _pooled(group, f"{kind}_before")
+            gains.setdefault((strategy, rewriters, kind), []).extend([100 * float(gain.mean())] if gain.size else [])
+    for (strategy, rewriters), found in sorted(rows.items(), key=lambda row: np.mean([c for c, _ in row[1]])):
+        changes = [change for change, _ in found]
         yield (
             f"| {strategy} | {', '.join(rewriters)} | {len(found)} | {shown(changes, 1)} | "
-            f"{sum(change < 0 for change in changes)} | {sum(sure for _, sure, _ in found)} |"
+            f"{sum(change < 0 for change in changes)} | {sum(sure for _, sure in found)} |"
         )
     yield ""
-    yield "| strategy | tasks graded | change of accuracy, points [95 % over tasks] | forward tokens | generated |"
-    yield "|---|---:|---|---:|---:|"
-    for (strategy, rewriters), found in rows.items():
-        gains = [100 * gain for *_, gain in found if not np.isnan(gain)]
+    titles = "".join(f"change of {title}, points [95 % over tasks] | " for title in kinds.values())
+    yield f"| strategy | tasks graded | {titles}forward tokens | generated |"
+    yield "|---|---:|" + "---|" * len(kinds) + "---:|---:|"
+    for strategy, rewriters in rows:
+        graded = [gains[strategy, rewriters, kind] for kind in kinds]
         same = [o for o in outcomes if (o.strategy, o.rewriters) == (strategy, rewriters)]
         forward = np.mean([o.forward_tokens for o in same])
         generated = np.mean([o.generated_tokens for o in same])
-        yield f"| {strategy} | {len(gains)} | {shown(gains, 1)} | {forward:,.0f} | {generated:,.0f} |"
+        yield (
+            f"| {strategy} | {len(graded[0])} | {' | '.join(shown(points, 1) for points in graded)} | "
+            f"{forward:,.0f} | {generated:,.0f} |"
+        )
+
+
+def _kinds(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """How answers were drawn → what tables call their accuracy."""
+    kinds = {"right": "accuracy"}
+    return kinds | {"sampled": "sampled accuracy"} if any(outcome.sampled_after for outcome in outcomes) else kinds
+
+
+def _accuracy(group: Sequence[Outcome], kind: str) -> str:
+    """Three cells: before, after, change with its interval; dashes without grades."""
+    before, after = _pooled(group, f"{kind}_before"), _pooled(group, f"{kind}_after")
+    if not len(before):
+        return "– | – | –"
+    return f"{np.mean(before):.2f} | {np.mean(after):.2f} | {shown(after - before, 2)}"
 
 
 def _groups(outcomes: Sequence[Outcome]) -> dict[tuple[str, str, tuple[str, ...]], list[Outcome]]:
