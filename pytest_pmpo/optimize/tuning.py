@@ -23,7 +23,7 @@ class Tuning:
 
     hard_cases: int = 3
     variants: int = 2
-    edits: int = 8
+    edits: int = 12
     max_units: int = 6
     deletion: bool = True
     segmenter: Literal["structure", "model"] = "structure"

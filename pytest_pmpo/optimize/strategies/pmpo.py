@@ -10,6 +10,12 @@ from pytest_pmpo.optimize.records import Candidate, Step
 from pytest_pmpo.optimize.selection import ParetoPool
 from pytest_pmpo.optimize.study import Study
 
+HEATS = 3
+"""A heat is this part of the train fixtures: enough to drop what hurts, which most proposals do."""
+
+SHORTEST_HEAT = 6
+"""Fixtures below which a heat is chance."""
+
 PATIENCE = 4
 """Rounds in a row without a single new proposal after which nothing is left to try."""
 
@@ -19,10 +25,11 @@ class Pmpo:
     """The default strategy.
 
     Each round: draw a parent from the Pareto pool; mask it (once); show its hardest train fixtures to the rewriters;
-    score the proposals on the train fixtures; take the ``finalists`` that beat the parent there to the selection
-    fixtures; a finalist joins the pool if it is best on some selection fixture, and becomes the best prompt if it is
-    better than the best so far on selection and its gain over all development fixtures is above the noise
-    (``Acceptance``). Where the objective is a response bank it must still be so by fresh responses of its own.
+    race the proposals over the train fixtures: all run a heat of a third, the better half runs the rest; take the
+    ``finalists`` that beat the parent there to the selection fixtures; a finalist joins the pool if it is best on some
+    selection fixture, and becomes the best prompt if it is better than the best so far on selection and its gain over
+    all development fixtures is above the noise (``Acceptance``). Where the objective is a response bank it must still
+    be so by fresh responses of its own.
     """
 
     finalists: int = 4
@@ -35,7 +42,7 @@ class Pmpo:
     @property
     def settings(self) -> str:
         """The number of finalists."""
-        return f"finalists={self.finalists}"
+        return f"finalists={self.finalists}, heat=1/{HEATS}"
 
     def rounds(self, study: Study) -> Iterator[Step]:
         """See the class."""
@@ -65,14 +72,34 @@ class Pmpo:
 
     def _finalists(self, study: Study, parent: Candidate, proposals: Sequence[Candidate]) -> list[Candidate]:
         """Proposals with a lower train loss than the parent's, best first; fixtures a proposal quotes do not count."""
-        study.losses(proposals, "train")
+        survivors = self._survivors(study, parent, proposals)
+        study.losses(survivors, "train")
         gains = []
-        for number, candidate in enumerate(proposals):
+        for number, candidate in enumerate(survivors):
             quoted = {*candidate.demos, *parent.demos}
             ours, theirs = study.means([candidate, parent], "train", without=tuple(quoted))
             if ours < theirs:
                 gains.append((ours - theirs, number, candidate))
         return [candidate for _, _, candidate in sorted(gains, key=lambda row: row[:2])[: self.finalists]]
+
+    def _survivors(self, study: Study, parent: Candidate, proposals: Sequence[Candidate]) -> Sequence[Candidate]:
+        """The better half by a heat, fixtures drawn anew each round; all where a heat would be too short to tell."""
+        train = study.fixtures("train")
+        kept = max(self.finalists, (len(proposals) + 1) // 2)
+        heat = study.rng.sample(train, len(train) // HEATS)
+        if len(heat) < SHORTEST_HEAT or kept >= len(proposals):
+            return proposals
+        reference, *rows = study.losses_on([parent, *proposals], heat)
+        gains = []
+        for candidate, row in zip(proposals, rows, strict=True):
+            own = [
+                fixture.weight * (old - new)
+                for fixture, old, new in zip(heat, reference, row, strict=True)
+                if fixture.id not in {*candidate.demos, *parent.demos}
+            ]
+            gains.append(sum(own) / max(len(own), 1))
+        best = sorted(range(len(proposals)), key=lambda i: (-gains[i], i))[:kept]
+        return [proposals[i] for i in sorted(best)]
 
     def _accept(
         self, study: Study, pool: ParetoPool, best: Candidate, finalists: Sequence[Candidate]

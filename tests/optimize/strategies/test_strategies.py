@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -216,3 +219,25 @@ def test_a_writer_of_nonsense_costs_a_run_nothing_but_its_tokens(make_request: M
     assert result.winner.digest == result.incumbent.digest
     assert result.data is None
     assert sum(result.dropped.values()) > 0
+
+
+def test_the_worse_half_of_a_round_runs_a_third_of_the_train_fixtures(
+    make_request: Make, fixtures: tuple[Fixture, ...]
+) -> None:
+    many = tuple(
+        replace(fixture, id=f"{fixture.id}/{n}", vars={"input": f"{fixture.vars['input']} {n}"})
+        for n in "abc"
+        for fixture in fixtures
+    )
+    asked = request(make_request, "pmpo", Scribe(), fixtures=many, budget=Budget(rounds=1))
+    result = run(replace(asked, tuning=replace(asked.tuning, variants=6)))
+    scored: dict[str, set[str]] = {}
+    (journal,) = asked.journals.glob("*.jsonl")
+    for line in journal.read_text().splitlines():
+        entry = json.loads(line)["entry"]
+        if entry["kind"] == "score":
+            scored.setdefault(entry["prompt"], set()).update(entry["fixtures"])
+    train = set(result.splits["train"])
+    counts = Counter(len(train & seen) for seen in scored.values())
+    assert counts[len(train) // 3] == 9  # of three hard cases × six answers
+    assert result.won
