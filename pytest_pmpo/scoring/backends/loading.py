@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 from pytest_pmpo.errors import ModelError
 from pytest_pmpo.scoring.backends.fused import fuse
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend
+from pytest_pmpo.scoring.backends.warm_up import warming_up
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _HEADLESS = "an embedding or encoder model has no language-model head; use a causal language model"
@@ -32,7 +33,7 @@ def open_directory(
 ) -> TransformersBackend:
     """Load a model from a local directory; nothing is fetched.
 
-    Weights are mapped, not copied, where dtype and device allow it.
+    Weights are mapped, not copied, where dtype and device allow it; a GPU's kernels are compiled meanwhile.
 
     Args:
         device: ``cpu``, ``cuda``, ``cuda:0``, ``mps``.
@@ -49,25 +50,39 @@ def open_directory(
     if threads is not None:
         torch.set_num_threads(threads)
     with _quiet():
-        model = _load(directory, device, DTYPES[dtype], trust_remote_code)
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=trust_remote_code)
-        fuse(model)
+        with _refusing(directory):
+            config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=trust_remote_code)
+        _refuse_other_kinds(directory, config)
+        weights = sum(file.stat().st_size for file in directory.glob("*.safetensors"))
+        with warming_up(config, device, DTYPES[dtype], weights):
+            model = _load(directory, config, device, DTYPES[dtype], trust_remote_code)
+            tokenizer = AutoTokenizer.from_pretrained(
+                directory, local_files_only=True, trust_remote_code=trust_remote_code
+            )
+            fuse(model)
         return TransformersBackend(model, tokenizer, max_batch_tokens=max_batch_tokens, path=path)
 
 
-def _load(directory: Path, device: str, dtype: torch.dtype, trust_remote_code: bool) -> Any:
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+@contextmanager
+def _refusing(directory: Path) -> Iterator[None]:
     try:
-        config = AutoConfig.from_pretrained(directory, **options)
-        if config.is_encoder_decoder:
-            raise ModelError(f"{directory.name} is an encoder-decoder model; a causal language model is needed")
-        _refuse_headless(directory, config)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            directory, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
-        )
+        yield
     except (ValueError, KeyError, OSError, RuntimeError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"cannot load {directory.name} as a causal language model: {first}") from error
+
+
+def _load(directory: Path, config: Any, device: str, dtype: torch.dtype, trust_remote_code: bool) -> Any:
+    with _refusing(directory):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            directory,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+        )
     missing = sorted(report["missing_keys"])
     if missing:
         named = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
@@ -81,8 +96,10 @@ def _load(directory: Path, device: str, dtype: torch.dtype, trust_remote_code: b
         raise ModelError(f"cannot put {directory.name} on {device}: {str(error).splitlines()[0]}") from error
 
 
-def _refuse_headless(directory: Path, config: Any) -> None:
-    """Where embeddings are tied, a bare body (``MistralModel``) has all weights of a language model; it is none."""
+def _refuse_other_kinds(directory: Path, config: Any) -> None:
+    if config.is_encoder_decoder:
+        raise ModelError(f"{directory.name} is an encoder-decoder model; a causal language model is needed")
+    # where embeddings are tied, a bare body (``MistralModel``) has all weights of a language model; it is none
     names = list(config.architectures or ())
     if names and all(name.endswith("Model") and not name.endswith(("HeadModel", "HeadsModel")) for name in names):
         raise ModelError(f"{directory.name} is a {names[0]}, which has no language-model head", hint=_HEADLESS)
