@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from pytest_pmpo.errors import ModelError
+from pytest_pmpo.scoring.backends.sklearn_on_demand import sklearn_on_demand
+
+with sklearn_on_demand():
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
 from pytest_pmpo.scoring.backends.fused import fuse
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend
 from pytest_pmpo.scoring.backends.warm_up import warming_up
