@@ -9,7 +9,7 @@ something fails, the model compiles its kernels when it needs them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
@@ -43,12 +43,13 @@ def warming_up(config: Any, device: str, dtype: torch.dtype, weights: int) -> It
         yield
         return
     with ThreadPoolExecutor(_THREADS) as pool:
-        pool.submit(attend_once, config, device, dtype)
-        pool.submit(_read_once, config, device, dtype)
+        driver = pool.submit(_make_driver)
+        pool.submit(_after, driver, attend_once, config, device, dtype)
+        pool.submit(_after, driver, _read_once, config, device, dtype)
         twin = pool.submit(_fused_twin, config, device, dtype, weights)
         # Liger puts its own into transformers' modules for a moment; no model may be built meanwhile
         wait([twin])
-        pool.submit(_try_paths, twin)
+        pool.submit(_after, driver, _try_paths, twin)
         yield
 
 
@@ -69,11 +70,15 @@ def twin_config(config: Any) -> Any:
     return small
 
 
-def build_twin(config: Any, device: str, dtype: torch.dtype) -> Any:
+def build_twin(config: Any, device: str, dtype: torch.dtype, weights: int) -> Any:
     """The model of ``twin_config``, all weights zero.
+
+    Args:
+        weights: size of the weights that must fit beside it, bytes.
 
     Raises:
         ValueError: the configuration's text model is but a part, or transformers has no class for it.
+        torch.OutOfMemoryError: the device has no memory to spare.
     """
     from transformers import AutoModelForCausalLM
 
@@ -81,6 +86,8 @@ def build_twin(config: Any, device: str, dtype: torch.dtype) -> Any:
         raise ValueError("a model of several modalities")
     with torch.device("meta"):
         twin = AutoModelForCausalLM.from_config(twin_config(config), dtype=dtype, trust_remote_code=False)
+    if free_bytes(torch.device(device)) < _ROOM * weights:
+        raise torch.OutOfMemoryError("the twin might be why the model does not fit")
     twin = twin.eval().requires_grad_(False).to_empty(device=device)
     for tensor in (*twin.parameters(), *twin.buffers()):
         tensor.zero_()
@@ -115,10 +122,20 @@ def _read_once(config: Any, device: str, dtype: torch.dtype) -> None:
     logsumexp(torch.zeros(1, config.get_text_config().vocab_size, dtype=dtype, device=device))
 
 
+def _make_driver() -> None:
+    """Triton makes its driver when first asked, once per process unless several threads ask at once."""
+    from triton.runtime import driver
+
+    driver.active.get_current_target()
+
+
+def _after(first: Future[None], work: Callable[..., None], *arguments: Any) -> None:
+    wait([first])
+    work(*arguments)
+
+
 def _fused_twin(config: Any, device: str, dtype: torch.dtype, weights: int) -> Any:
-    if free_bytes(torch.device(device)) < _ROOM * weights:
-        raise torch.OutOfMemoryError("a twin might be why the model does not fit")
-    twin = build_twin(config, device, dtype)
+    twin = build_twin(config, device, dtype, weights)
     fuse(twin)
     return twin
 

@@ -80,7 +80,7 @@ def test_attention_is_launched_ahead_as_the_model_launches_it(family: str, launc
 @pytest.mark.parametrize("family", _FAMILIES)
 def test_a_twin_launches_what_the_model_does(family: str, launched: list[Launch]) -> None:
     config = config_of(family)
-    TransformersBackend(warm_up.build_twin(config, "cpu", torch.bfloat16), tokenizer=None)
+    TransformersBackend(warm_up.build_twin(config, "cpu", torch.bfloat16, 0), tokenizer=None)
     by_twin = set(launched)
     launched.clear()
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
@@ -92,7 +92,7 @@ def test_a_twin_launches_what_the_model_does(family: str, launched: list[Launch]
 def test_a_twin_has_a_layer_of_every_kind_real_widths_and_leaves_the_configuration_alone(family: str) -> None:
     config = config_of(family)
     before = config.to_dict()
-    twin = warm_up.build_twin(config, "cpu", torch.bfloat16)
+    twin = warm_up.build_twin(config, "cpu", torch.bfloat16, 0)
     assert config.to_dict() == before
     kinds = set(getattr(config, "layer_types", None) or ())
     assert len(twin.base_model.layers) == max(1, len(kinds))
@@ -104,8 +104,13 @@ def test_a_twin_has_a_layer_of_every_kind_real_widths_and_leaves_the_configurati
 
 
 def test_a_twin_takes_the_tree_path() -> None:
-    twin = warm_up.build_twin(config_of("llama"), "cpu", torch.bfloat16)
+    twin = warm_up.build_twin(config_of("llama"), "cpu", torch.bfloat16, 0)
     assert TransformersBackend(twin, tokenizer=None).description.endswith("tree path")
+
+
+def test_no_twin_is_made_where_memory_is_short() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        warm_up.build_twin(config_of("llama"), "cpu", torch.bfloat16, 1 << 60)
 
 
 @pytest.mark.parametrize(("device", "dtype"), [("cpu", "bfloat16"), ("mps", "float16"), ("cuda", "float32")])
