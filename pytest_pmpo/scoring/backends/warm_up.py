@@ -119,6 +119,7 @@ def _windows(config: Any) -> list[int | None]:
 
 
 def _read_once(config: Any, device: str, dtype: torch.dtype) -> None:
+    # of 16 bit, as most classes leave their logits; with the others the twin meets fp32
     logsumexp(torch.zeros(1, config.get_text_config().vocab_size, dtype=dtype, device=device))
 
 
