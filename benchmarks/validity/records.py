@@ -114,11 +114,15 @@ def subset(run: TaskRun, proposals: Sequence[str], per_proposal: int, skip: int 
 
 
 def read_run(path: Path) -> TaskRun:
-    """One ``TASK.json.gz`` of ``generate``."""
+    """One ``TASK.json.gz`` of ``generate``.
+
+    Answers lie in the order in which they ended, short ones first. They are shuffled here, or the first few of an item
+    would be no random sample of its answers.
+    """
     with gzip.open(path, "rt", encoding="utf-8") as file:
         raw = json.load(file)
     prompts = tuple(raw["prompts"])
-    bank = raw["bank"]
+    bank = [raw["bank"][i] for i in _order().permutation(len(raw["bank"]))]
     text = np.array([row[5] for row in bank])
     log_p = np.array([raw["logprob"][p] for p in prompts])[:, text]
     return TaskRun(
@@ -182,7 +186,8 @@ def _sampled(raw: dict[str, Any], prompts: Sequence[str]) -> Floats | None:
     rows = [raw["sampled"][p] for p in prompts]
     if not isinstance(rows[0][0], str):
         return None
-    return np.array([[[int(digit) for digit in item] for item in row] for row in rows], float)
+    grades = np.array([[[int(digit) for digit in item] for item in row] for row in rows], float)
+    return _order().permuted(grades, axis=2)
 
 
 def _labels(raw: dict[str, Any], prompts: Sequence[str]) -> dict[str, Any]:
@@ -204,3 +209,7 @@ def _rank(items: Ints) -> Ints:
         ranks.append(seen.get(item, 0))
         seen[item] = ranks[-1] + 1
     return np.array(ranks, dtype=np.int64)
+
+
+def _order() -> np.random.Generator:
+    return np.random.default_rng(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -205,3 +207,20 @@ def test_the_picture_is_well_formed_and_says_what_it_shows() -> None:
     texts = [element.text for element in root.iter() if element.text]
     assert "100 % of 2 pairs that differ (blue) point the right way" in texts
     assert len([e for e in root.iter() if e.tag.endswith("circle")]) == truth.near.sum()
+
+
+def test_the_first_answers_of_an_item_are_a_random_sample_of_all_though_short_ones_ended_first(tmp_path: Path) -> None:
+    items, answers = 400, 4
+    bank = [[i, "none", int(n < answers / 2), 1, 1, 0] for i in range(items) for n in range(answers)]
+    raw = {"task": "made", "prompts": ["none"], "bank": bank, "logprob": {"none": [-1.0]}}
+    raw |= {
+        "greedy": {"none": [1] * items},
+        "sampled": {"none": ["1100"] * items},
+        "gold": {"none": [[0, 0, 1]] * items},
+    }
+    file = tmp_path / "made.json.gz"
+    file.write_bytes(gzip.compress(json.dumps(raw).encode()))
+    run = records.read_run(file)
+    assert run.sampled is not None
+    assert run.sampled[:, :, 0].mean() == pytest.approx(0.5, abs=0.1)
+    assert estimators.self_normalised(records.subset(run, ("none",), 1)).mean() == pytest.approx(0.5, abs=0.1)
