@@ -47,6 +47,8 @@ def main() -> None:
         kept += _run(options, engine, kept)
     print(f"{platform.machine()}, Python {platform.python_version()}; {len(kept)} runs\n")
     print(*tables.by_task(kept), "", *tables.by_strategy(kept), sep="\n")
+    print("\nAs handed over: a run whose winner the gate did not confirm leaves no patch.\n")
+    print(*tables.by_strategy(tables.handed_over(kept)), sep="\n")
 
 
 def _run(options: argparse.Namespace, engine: Engine, kept: Sequence[Outcome]) -> Iterator[Outcome]:

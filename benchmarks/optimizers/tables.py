@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,14 +36,14 @@ def by_task(outcomes: Sequence[Outcome]) -> Iterator[str]:
     where some were drawn, of answers sampled at temperature 1."""
     kinds = _kinds(outcomes)
     yield (
-        "| task | strategy | rewriters | seeds | held-out loss | after | change [95 %] | "
+        "| task | strategy | rewriters | seeds (patches) | held-out loss | after | change [95 %] | "
         + "".join(f"{title} | after | change | " for title in kinds.values()).rstrip()
     )
     yield "|---|---|---|---:|---:|---:|---|" + "---:|---:|---|" * len(kinds)
     for (task, strategy, rewriters), group in _groups(outcomes).items():
         before, after = _pooled(group, "loss_before"), _pooled(group, "loss_after")
         yield (
-            f"| {task} | {strategy} | {', '.join(rewriters)} | {len(group)} | {np.mean(before):.3f} | "
+            f"| {task} | {strategy} | {', '.join(rewriters)} | {_seeds(group)} | {np.mean(before):.3f} | "
             f"{np.mean(after):.3f} | {shown(after - before)} | " + " | ".join(_accuracy(group, kind) for kind in kinds)
         ) + " |"
 
@@ -81,6 +82,20 @@ def by_strategy(outcomes: Sequence[Outcome]) -> Iterator[str]:
             f"| {strategy} | {len(graded[0])} | {' | '.join(shown(points, 1) for points in graded)} | "
             f"{forward:,.0f} | {generated:,.0f} |"
         )
+
+
+def handed_over(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """What users would have after the runs: where the gate did not confirm the winner there is no patch."""
+    return [outcome if outcome.won else _unchanged(outcome) for outcome in outcomes]
+
+
+def _unchanged(outcome: Outcome) -> Outcome:
+    before = {name: getattr(outcome, f"{name}_before") for name in ("loss", "right", "sampled")}
+    return replace(outcome, **{f"{name}_after": values for name, values in before.items()})
+
+
+def _seeds(group: Sequence[Outcome]) -> str:
+    return f"{len(group)} ({sum(outcome.won for outcome in group)})"
 
 
 def _kinds(outcomes: Sequence[Outcome]) -> dict[str, str]:

@@ -159,3 +159,14 @@ def test_tables_of_runs_without_grades_show_dashes_and_no_warning() -> None:
     kept = [outcome(task.name, task.suite.prompt, seed) for seed in range(2)]
     assert next(row for row in tables.by_task(kept) if "boolean" in row).endswith("| – | – | – |")
     assert list(tables.by_strategy(kept))[-1] == "| pmpo | 0 | – | 10 | 0 |"
+
+
+def test_a_run_without_a_patch_hands_over_what_was_there() -> None:
+    task = tasks.load("boolean_expressions", HELDOUT, 0)
+    won = replace(outcome(task.name, task.suite.prompt), loss_after=(0.5,) * HELDOUT, right_before=(0.0,))
+    won = replace(won, right_after=(1.0,))
+    lost = replace(won, won=False)
+    handed = tables.handed_over([won, lost])
+    assert handed[0] is won
+    assert (handed[1].loss_after, handed[1].right_after) == (lost.loss_before, lost.right_before)
+    assert "| 2 (1) |" in list(tables.by_task([won, lost]))[-1]
