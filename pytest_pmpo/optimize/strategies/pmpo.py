@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_pmpo.optimize.records import Candidate, Step
 from pytest_pmpo.optimize.selection import ParetoPool
 from pytest_pmpo.optimize.study import Study
+from pytest_pmpo.prompts.model import Fixture
 
 HEATS = 3
 """A heat is this part of the train fixtures: enough to drop what hurts, which most proposals do."""
@@ -41,8 +42,8 @@ class Pmpo:
 
     @property
     def settings(self) -> str:
-        """The number of finalists."""
-        return f"finalists={self.finalists}, heat=1/{HEATS}"
+        """The number of finalists, and how they are raced."""
+        return f"finalists={self.finalists}, heat=1/{HEATS} of {SHORTEST_HEAT} or more"
 
     def rounds(self, study: Study) -> Iterator[Step]:
         """See the class."""
@@ -90,14 +91,10 @@ class Pmpo:
         if len(heat) < SHORTEST_HEAT or kept >= len(proposals):
             return proposals
         reference, *rows = study.losses_on([parent, *proposals], heat)
-        gains = []
-        for candidate, row in zip(proposals, rows, strict=True):
-            own = [
-                fixture.weight * (old - new)
-                for fixture, old, new in zip(heat, reference, row, strict=True)
-                if fixture.id not in {*candidate.demos, *parent.demos}
-            ]
-            gains.append(sum(own) / max(len(own), 1))
+        gains = [
+            heat_gain(heat, reference, row, without={*candidate.demos, *parent.demos})
+            for candidate, row in zip(proposals, rows, strict=True)
+        ]
         best = sorted(range(len(proposals)), key=lambda i: (-gains[i], i))[:kept]
         return [proposals[i] for i in sorted(best)]
 
@@ -148,3 +145,16 @@ class Pmpo:
             study.acceptance.breaks(study.answer_losses(candidate, part), study.answer_losses(study.incumbent, part))
             for part in ("train", "selection")
         )
+
+
+def heat_gain(
+    heat: Sequence[Fixture], before: Sequence[float], after: Sequence[float], without: Collection[str]
+) -> float:
+    """Weighted mean of how much lower the losses are, fixtures named in ``without`` left out; 0 where none is left."""
+    kept = [
+        (fixture.weight, old - new)
+        for fixture, old, new in zip(heat, before, after, strict=True)
+        if fixture.id not in without
+    ]
+    total = sum(weight for weight, _ in kept)
+    return sum(weight * gain for weight, gain in kept) / total if total else 0.0
