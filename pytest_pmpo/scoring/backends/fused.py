@@ -9,7 +9,7 @@ and no method, is chosen by device instead.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -30,15 +30,27 @@ def fuse(model: Any) -> bool:
     module = sys.modules[type(model).__module__]
     before = dict(vars(module))
     _apply_liger_kernel_to_instance(model, cross_entropy=False, fused_linear_cross_entropy=False)
-    after = dict(vars(module))
-    for name, value in before.items():
-        if after.get(name) is not value:
-            setattr(module, name, _by_device(after[name], value) if name == _ROTARY else value)
+    put_back(module, before)
     return True
 
 
-def _by_device(fused: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
-    def rotate(q: Tensor, *rest: Any, **options: Any) -> Any:
-        return (fused if q.is_cuda else plain)(q, *rest, **options)
+def put_back(module: Any, before: Mapping[str, Any]) -> None:
+    """Give a module's names the values they had ``before``, and a rotary function its fused one for CUDA.
 
-    return rotate
+    The rotary function is wrapped for the first model of a family; later ones find it so.
+    """
+    for name, value in before.items():
+        now = vars(module)[name]
+        if now is not value:
+            once = name == _ROTARY and not isinstance(value, _ByDevice)
+            setattr(module, name, _ByDevice(now, value) if once else value)
+
+
+class _ByDevice:
+    """A rotary function that is ``fused`` for tensors on CUDA and ``plain`` for others."""
+
+    def __init__(self, fused: Callable[..., Any], plain: Callable[..., Any]) -> None:
+        self._fused, self._plain = fused, plain
+
+    def __call__(self, q: Tensor, *rest: Any, **options: Any) -> Any:
+        return (self._fused if q.is_cuda else self._plain)(q, *rest, **options)
