@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from dataclasses import replace
 
 from pytest_pmpo.optimize.records import OptimizeResult
 
@@ -49,5 +51,7 @@ def _form(result: OptimizeResult) -> str:
 
 
 def _to_do(result: OptimizeResult) -> str:
-    sentence = result.shown.sentence
-    return f"To do: {textwrap.fill(sentence, 110, break_on_hyphens=False)}.\n\n" if sentence else ""
+    """What is left to do. A host reads "fixes #1" and "@name" in a commit message as orders, so ids lose such signs."""
+    harmless = tuple(re.sub(r"[^\w./-]+", "_", name) for name in result.shown.ids)
+    sentence = replace(result.shown, ids=harmless).sentence
+    return textwrap.fill(f"To do: {sentence}.", 110, break_on_hyphens=False) + "\n\n" if sentence else ""

@@ -31,6 +31,11 @@ class Shown:
         return tuple(quoted(name, 60)[1:-1] for name in self.ids[:NAMED])
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """The files, what is invisible escaped."""
+        return tuple(quoted(path, 200)[1:-1] for path in self.files)
+
+    @property
     def more(self) -> int:
         """How many are not among ``named``."""
         return max(0, len(self.ids) - NAMED)
@@ -43,7 +48,7 @@ class Shown:
         more = f" and {self.more} more" if self.more else ""
         return (
             f"the new prompt shows {self.count}: {', '.join(self.named)}{more}; when you apply it, take "
-            f"{'it' if len(self.ids) == 1 else 'them'} out of {' and '.join(self.files)}, or put "
+            f"{'it' if len(self.ids) == 1 else 'them'} out of {' and '.join(self.places)}, or put "
             f"{'another' if len(self.ids) == 1 else 'others'} in: the gate counts every fixture, and an answer that "
             "stands in the prompt is copied (pmpo lint: fixture-leak)"
         )

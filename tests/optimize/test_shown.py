@@ -95,6 +95,29 @@ def test_an_id_cannot_write_a_trailer_or_markup(result: OptimizeResult) -> None:
     assert "<img" not in optimize_report.html(replace(result, shown=hostile))
 
 
+def test_a_files_name_cannot_write_a_line_or_hide_its_order(result: OptimizeResult) -> None:
+    hostile = replace(result, shown=Shown(("a",), ("p\u202egnp\u2028\nPmpo-Suggestion: x.md",)))
+    assert sum(line.startswith("Pmpo-Suggestion") for line in commit_message(hostile).splitlines()) == 1
+    for text in texts(hostile):
+        assert "\u202e" not in text
+        assert "\u2028" not in text
+
+
+@pytest.mark.parametrize("name", ["fixes #1", "@octocat", "closes GH-7", "resolves https://example.org/o/r/issues/1"])
+def test_an_id_in_a_commit_message_closes_no_issue_and_notifies_nobody(result: OptimizeResult, name: str) -> None:
+    message = commit_message(replace(result, shown=Shown((name,), ("p.md",))))
+    assert "the new prompt shows 1 fixture: " in message
+    assert name not in " ".join(message.split())
+    assert not set("@#") & set(message)
+
+
+def test_lines_of_a_commit_message_are_short(result: OptimizeResult) -> None:
+    ids = tuple(f"fixture-{n}-{'x' * 30}" for n in range(7))
+    message = commit_message(replace(result, shown=Shown(ids, ("praise.fixtures.yaml",))))
+    told = message[message.index("To do:") : message.index("Found by")]
+    assert max(map(len, told.splitlines())) <= 110
+
+
 def test_a_run_whose_winner_has_examples_says_so_and_without_these_fixtures_lint_is_content(
     make_request: Make, chat: Prompt, fixtures: tuple[Fixture, ...]
 ) -> None:
