@@ -31,7 +31,7 @@ class HeldoutForm:
             if all(metric.supports(fixture) is None for fixture in self._fixtures):
                 self._metric = metric
             else:
-                self._why_not = "they have one and the same label"
+                self._why_not = "all held-out fixtures have the same label"
 
     def score(self, prompt: Prompt) -> PromptScore:
         """The prompt over the held-out fixtures, and its control as far as it can be had.
