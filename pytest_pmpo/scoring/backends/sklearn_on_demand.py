@@ -21,7 +21,7 @@ _NAME = "sklearn.metrics"
 
 @contextmanager
 def sklearn_on_demand() -> Iterator[None]:
-    """Within the block ``from sklearn.metrics import roc_curve`` is free; another name loads the real module."""
+    """Within the block ``from sklearn.metrics import roc_curve`` is free; all else is the real module's."""
     if _NAME in sys.modules or find_spec("sklearn") is None:
         yield
         return
@@ -34,15 +34,33 @@ def sklearn_on_demand() -> Iterator[None]:
 
 
 class _StandIn(ModuleType):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__ = _Path(self)
+
     def roc_curve(self, *arguments: Any, **options: Any) -> Any:
-        return self.__getattr__("roc_curve")(*arguments, **options)
+        return self.real().roc_curve(*arguments, **options)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # the import system's own questions
             raise AttributeError(name)
+        return getattr(self.real(), name)
+
+    def real(self) -> Any:
         self.step_aside()
-        return getattr(import_module(_NAME), name)
+        return import_module(_NAME)
 
     def step_aside(self) -> None:
         if sys.modules.get(_NAME) is self:
             del sys.modules[_NAME]
+
+
+class _Path(list[str]):
+    """Where modules below the real one lie; every import asks whether there is a path, only theirs reads it."""
+
+    def __init__(self, stand_in: _StandIn) -> None:
+        super().__init__()
+        self._stand_in = stand_in
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stand_in.real().__path__)

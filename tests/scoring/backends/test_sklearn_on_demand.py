@@ -15,12 +15,15 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A scikit-learn whose metrics are two small functions."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
         monkeypatch.delitem(sys.modules, name)
-    package = tmp_path / "sklearn"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "metrics.py").write_text("def roc_curve(a, *, b): return a + b\ndef f1_score(): return 1\n")
+    package = tmp_path / "sklearn" / "metrics"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("")
+    (package / "__init__.py").write_text(
+        "from .pairwise import distance\ndef roc_curve(a, *, b): return a + b\ndef f1_score(): return 1\n"
+    )
+    (package / "pairwise.py").write_text("def distance(): return 2\n")
     monkeypatch.syspath_prepend(tmp_path)
-    for name in ("sklearn", "sklearn.metrics"):
+    for name in ("sklearn", "sklearn.metrics", "sklearn.metrics.pairwise"):
         monkeypatch.setitem(sys.modules, name, None)  # so that what the test imports is forgotten again
         del sys.modules[name]
 
@@ -41,6 +44,14 @@ def test_another_name_loads_the_real_module() -> None:
 
         assert f1_score() == 1
     assert sys.modules["sklearn.metrics"].f1_score is f1_score
+
+
+def test_a_module_below_it_can_be_imported() -> None:
+    with sklearn_on_demand():
+        from sklearn.metrics.pairwise import distance
+
+        assert distance() == 2
+    assert sys.modules["sklearn.metrics"].f1_score() == 1
 
 
 def test_a_name_it_does_not_have_is_an_import_error() -> None:
