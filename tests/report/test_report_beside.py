@@ -60,6 +60,15 @@ def test_every_report_has_it(judge: Judge) -> None:
     assert json_report.parse(json_report.render(report).encode()) == report
 
 
+def test_markdown_shows_how_much_of_a_win_is_form_without_a_click(judge: Judge) -> None:
+    """Terminal and HTML say it under a verdict that passed; a folded section would hide it."""
+    formed_win = formed(judge, -0.1)
+    text = markdown.render(Report(RunInfo(), (Entry(formed_win, formed_win.prompt),)))
+    assert "<details open>" in text
+    assert form_words(formed_win) in joined(text)
+    assert "<details open>" not in markdown.render(Report(RunInfo(), (Entry(judge(-0.1), "p"),)))
+
+
 def test_what_was_drawn_for_a_verdict_is_said_in_every_report(judge: Judge) -> None:
     entry = Entry(judge(-0.1), "prompts/triage.prompt.yml", spent="6 responses drawn from the head, kept in x.jsonl")
     report = Report(RunInfo(), (entry,))
