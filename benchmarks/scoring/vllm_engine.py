@@ -20,8 +20,9 @@ KEY_VALUE_BYTES = 24 << 30
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_NO_USAGE_STATS": "1",
-    # vLLM takes FlashInfer's sampler, and DeepGEMM at its warm-up, for granted on Hopper and stops where they are
-    # missing. Neither does any work here: sampling is greedy, and DeepGEMM multiplies matrices of 8 bit
+    # on Hopper vLLM imports FlashInfer for its sampler, though not installed, and at its warm-up DeepGEMM, whose bundled
+    # copy looks for CUDA's toolkit; it stops where either fails. Neither would do any work here: sampling is greedy,
+    # and DeepGEMM multiplies matrices of 8 bit
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
     "VLLM_USE_DEEP_GEMM": "0",
 }
