@@ -20,7 +20,7 @@ KEY_VALUE_BYTES = 24 << 30
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_NO_USAGE_STATS": "1",
-    # on Hopper vLLM imports FlashInfer for its sampler, though not installed, and at its warm-up DeepGEMM, whose bundled
+    # on Hopper vLLM imports FlashInfer for its sampler, installed or not, and to warm up DeepGEMM, whose bundled
     # copy looks for CUDA's toolkit; it stops where either fails. Neither would do any work here: sampling is greedy,
     # and DeepGEMM multiplies matrices of 8 bit
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
