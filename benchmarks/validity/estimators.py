@@ -134,6 +134,11 @@ def jackknifed(bank: Subset) -> Floats:
     return np.clip(k * right / np.maximum(total, 1e-300) - (k - 1) * _sum(bank.item, without, n) / k, 0, 1)
 
 
+def jackknife_bias(bank: Subset) -> Floats:
+    """What the jackknife says of the bias of the self-normalised estimate [P, n]."""
+    return np.asarray(self_normalised(bank) - jackknifed(bank))
+
+
 def pareto_smoothed(bank: Subset) -> Floats:
     """Vehtari et al. (2024) with the tail pooled over items, for one item has too few weights for a fit of its own."""
     smoothed = bank.log_w.copy()

@@ -82,12 +82,17 @@ def truth_of(run: TaskRun, values: Floats) -> Truth:
 
 
 def judge(
-    truth: Truth, values: Floats, covered: Sequence[bool] | NDArray[np.bool_] | None = None, tolerance: float = 0.0
+    truth: Truth,
+    values: Floats,
+    covered: Sequence[bool] | NDArray[np.bool_] | None = None,
+    tolerance: float = 0.0,
+    bias: Floats | None = None,
 ) -> dict[str, Tally]:
-    """What a metric's numbers [P, n] say of the pairs, by kind of pair."""
+    """What a metric's numbers [P, n] say of the pairs, by kind of pair. ``bias`` [P, n] widens the test's interval."""
     d = values[truth.pairs[:, 1]] - values[truth.pairs[:, 0]]
     mean = d.mean(1)
-    decided = (p_values(d) < ALPHA) & (np.abs(mean) > tolerance)
+    error = 0.0 if bias is None else np.abs((bias[truth.pairs[:, 1]] - bias[truth.pairs[:, 0]]).mean(1))
+    decided = (p_values(d, error) < ALPHA) & (np.abs(mean) > tolerance)
     if covered is not None:
         ok = np.asarray(covered)
         decided &= ok[truth.pairs].all(1)
@@ -107,12 +112,16 @@ def judge(
     return tallies
 
 
-def p_values(d: Floats) -> Floats:
-    """Two-sided p of a paired t test over the last axis; 1 where nothing differs."""
+def p_values(d: Floats, error: Floats | float = 0.0) -> Floats:
+    """Two-sided p of a paired t test over the last axis; 1 where nothing differs.
+
+    ``error``: what the mean may be off by besides, in either direction.
+    """
     n = d.shape[-1]
     spread = d.std(-1, ddof=1) / np.sqrt(n)
-    t = np.divide(d.mean(-1), spread, out=np.zeros_like(spread), where=spread > 0)
-    return np.asarray(2 * stats.t.sf(np.abs(t), n - 1))
+    beyond = np.maximum(np.abs(d.mean(-1)) - error, 0)
+    t = np.divide(beyond, spread, out=np.zeros_like(spread), where=spread > 0)
+    return np.asarray(2 * stats.t.sf(t, n - 1))
 
 
 def total(tallies: Iterable[Tally]) -> Tally:

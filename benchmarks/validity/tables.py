@@ -11,6 +11,7 @@ from benchmarks.validity.estimators import (
     CANDIDATES,
     LABEL_METRICS,
     coverage,
+    jackknife_bias,
     self_normalised,
     surely_covered,
 )
@@ -26,11 +27,12 @@ from benchmarks.validity.judging import (
     total,
 )
 from benchmarks.validity.records import Floats, Subset, TaskRun, subset
-from benchmarks.validity.topped import judge_differences, topped_up_differences
+from benchmarks.validity.topped import judge_banks, judge_by_rule, topped_up_banks
 from pytest_pmpo.scoring.metrics.response_bank import MIN_COVERAGE, WEIGHT_LIMIT
 
 BOUNDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 TOLERANCES = (0.0, 0.01, 0.02)
+RULE = f"response bank, the gate's rule: covered to {MIN_COVERAGE:g}, interval wider by the bias"
 PerTask = list[dict[str, Tally]]
 
 
@@ -46,13 +48,14 @@ def metrics(runs: Sequence[TaskRun], proposals: Sequence[str], k: int, truth: st
     for name, estimate in BANK_METRICS.items():
         rows.append((name, [judge(t, estimate(bank)) for t, bank in zip(truths, banks, strict=True)]))
     for tolerance in TOLERANCES:
-        label = f"response bank, covered to {MIN_COVERAGE:g}" + (f", tolerance {tolerance:g}" if tolerance else "")
-        per_task = [
-            judge(t, self_normalised(bank), surely_covered(bank, WEIGHT_LIMIT) >= MIN_COVERAGE, tolerance)
-            for t, bank in zip(truths, banks, strict=True)
-        ]
-        rows.append((label, per_task))
+        label = RULE + (f", tolerance {tolerance:g}" if tolerance else "")
+        rows.append((label, [_by_rule(t, bank, tolerance) for t, bank in zip(truths, banks, strict=True)]))
     return _table(f"Metrics against graded {truth} answers", "metric", rows)
+
+
+def _by_rule(truth: Truth, bank: Subset, tolerance: float = 0.0) -> dict[str, Tally]:
+    covered = surely_covered(bank, WEIGHT_LIMIT) >= MIN_COVERAGE
+    return judge(truth, self_normalised(bank), covered, tolerance, jackknife_bias(bank))
 
 
 def candidates(runs: Sequence[TaskRun], proposals: Sequence[str], k: int, truth: str) -> str:
@@ -169,32 +172,31 @@ def fresh_samples(runs: Sequence[TaskRun], proposals: Sequence[str], k: int) -> 
     rows.append(("one fresh greedy answer", [judge(t, run.greedy) for t, run in zip(truths, runs, strict=True)]))
     banks = [subset(run, proposals, k) for run in runs]
     rows.append(("response bank", [judge(t, self_normalised(b)) for t, b in zip(truths, banks, strict=True)]))
-    covered = [
-        judge(t, self_normalised(b), surely_covered(b, WEIGHT_LIMIT) >= MIN_COVERAGE)
-        for t, b in zip(truths, banks, strict=True)
-    ]
-    rows.append((f"response bank, covered to {MIN_COVERAGE:g}", covered))
+    rows.append((RULE, [_by_rule(t, b) for t, b in zip(truths, banks, strict=True)]))
     table = _table(f"Against sampling anew; truth: the other {half} samples", "way to tell", rows)
     if not all(run.extra for run in runs):
         return table
-    differences = [topped_up_differences(run, t, proposals, k) for run, t in zip(runs, truths, strict=True)]
-    topped = [judge_differences(t, d) for t, d in zip(truths, differences, strict=True)]
-    return f"{table}\n\nResponse bank, topped up with an answer per item of each version, near pairs: {_cell(topped)}"
+    topped = [topped_up_banks(run, t, proposals, k) for run, t in zip(runs, truths, strict=True)]
+    plain = _cell([judge_banks(t, banks) for t, banks in zip(truths, topped, strict=True)])
+    by_rule = _cell([judge_by_rule(t, banks) for t, banks in zip(truths, topped, strict=True)])
+    what = "Response bank, topped up with an answer per item of each version, near pairs"
+    return f"{table}\n\n{what}: {plain}; by the gate's rule: {by_rule}"
 
 
 def topped_up(runs: Sequence[TaskRun], proposals: Sequence[str], k: int, truth: str) -> str:
     """Near pairs, with the top-up responses of both versions added to the bank."""
     truths = [truth_by(run, truth) for run in runs]
-    d = [topped_up_differences(run, t, proposals, k) for run, t in zip(runs, truths, strict=True)]
+    banks = [topped_up_banks(run, t, proposals, k) for run, t in zip(runs, truths, strict=True)]
     lines = [
         f"### Near pairs after a top-up, against graded {truth} answers",
         "",
-        "| tolerance | right / decided / wrong / alarms, % |",
-        "|---|---|",
+        "| tolerance | right / decided / wrong / alarms, % | by the gate's rule |",
+        "|---|---|---|",
     ]
     for tolerance in TOLERANCES:
-        tallies = [judge_differences(t, values, tolerance) for t, values in zip(truths, d, strict=True)]
-        lines.append(f"| {tolerance:g} | {_cell(tallies)} |")
+        plain = _cell([judge_banks(t, some, tolerance) for t, some in zip(truths, banks, strict=True)])
+        by_rule = _cell([judge_by_rule(t, some, tolerance) for t, some in zip(truths, banks, strict=True)])
+        lines.append(f"| {tolerance:g} | {plain} | {by_rule} |")
     return "\n".join(lines)
 
 

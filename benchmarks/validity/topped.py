@@ -6,20 +6,38 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.validity.estimators import jackknife_bias, self_normalised, surely_covered
 from benchmarks.validity.judging import ALPHA, Tally, Truth, p_values
-from benchmarks.validity.records import Floats, TaskRun
+from benchmarks.validity.records import Floats, Subset, TaskRun
+from pytest_pmpo.scoring.metrics.response_bank import MIN_COVERAGE, WEIGHT_LIMIT
 
 
-def topped_up_differences(run: TaskRun, truth: Truth, proposals: Sequence[str], k: int) -> Floats:
-    """Estimated differences [near pairs, n], each from the bank of its own pair."""
-    return np.stack([_difference(run, i, j, proposals, k) for i, j in truth.pairs[truth.near]])
+def topped_up_banks(run: TaskRun, truth: Truth, proposals: Sequence[str], k: int) -> list[Subset]:
+    """The bank of each near pair; its two prompts are the pair's."""
+    return [_bank(run, i, j, proposals, k) for i, j in truth.pairs[truth.near]]
 
 
-def judge_differences(truth: Truth, d: Floats, tolerance: float = 0.0) -> Tally:
-    """As ``judging.judge``, for near pairs given by their differences."""
+def judge_banks(truth: Truth, banks: Sequence[Subset], tolerance: float = 0.0) -> Tally:
+    """As ``judging.judge``, for near pairs given by their banks."""
+    return _tally(truth, _differences(banks), np.zeros(len(banks)), np.ones(len(banks), bool), tolerance)
+
+
+def judge_by_rule(truth: Truth, banks: Sequence[Subset], tolerance: float = 0.0) -> Tally:
+    """The same by the gate's rule: where both versions are covered, with the interval wider by the bank's bias."""
+    biases = [jackknife_bias(bank) for bank in banks]
+    error = np.array([abs(float((head - base).mean())) for base, head in biases])
+    covered = np.array([bool((surely_covered(bank, WEIGHT_LIMIT) >= MIN_COVERAGE).all()) for bank in banks])
+    return _tally(truth, _differences(banks), error, covered, tolerance)
+
+
+def _differences(banks: Sequence[Subset]) -> Floats:
+    return np.stack([head - base for base, head in map(self_normalised, banks)])
+
+
+def _tally(truth: Truth, d: Floats, error: Floats, covered: np.ndarray, tolerance: float) -> Tally:
     differs, true = truth.differs[truth.near], truth.difference[truth.near]
     mean = d.mean(1)
-    decided = (p_values(d) < ALPHA) & (np.abs(mean) > tolerance)
+    decided = (p_values(d, error) < ALPHA) & (np.abs(mean) > tolerance) & covered
     right = (mean > 0) == (true > 0)
     return Tally(
         int(differs.sum()),
@@ -31,7 +49,7 @@ def judge_differences(truth: Truth, d: Floats, tolerance: float = 0.0) -> Tally:
     )
 
 
-def _difference(run: TaskRun, i: int, j: int, proposals: Sequence[str], k: int) -> Floats:
+def _bank(run: TaskRun, i: int, j: int, proposals: Sequence[str], k: int) -> Subset:
     pair = [run.prompts[i], run.prompts[j]]
     extra = run.extra[run.families[i]]
     names = list(dict.fromkeys([*proposals, *pair]))
@@ -46,15 +64,8 @@ def _difference(run: TaskRun, i: int, j: int, proposals: Sequence[str], k: int) 
     with np.errstate(divide="ignore"):
         shares = np.log(counts / np.maximum(counts.sum(1, keepdims=True), 1))
     log_q = np.logaddexp.reduce(log_p + shares[item].T, 0)
-    values = [_self_normalised(log_p[names.index(p)] - log_q, item, grade, run.n) for p in pair]
-    return np.asarray(values[1] - values[0])
-
-
-def _self_normalised(log_w: Floats, item: np.ndarray, grade: Floats, n: int) -> Floats:
-    top = np.full(n, -np.inf)
-    np.maximum.at(top, item, log_w)
-    w = np.exp(log_w - top[item])
-    return np.bincount(item, w * grade, n) / np.maximum(np.bincount(item, w, n), 1e-300)
+    own = log_p[[names.index(p) for p in pair]]
+    return Subset(run, item, grade, np.zeros(len(item), dtype=np.int64), own - log_q, own)
 
 
 def _rank(run: TaskRun) -> np.ndarray:

@@ -48,6 +48,8 @@ class Comparison:
         detectable: smallest mean difference these fixtures would find with 80 % power (minimum detectable effect).
         needed: fixtures that would find a difference as small as the tolerance, or None where that cannot be said.
         needed_for_delta: the same for a difference as large as ``delta``.
+        systematic: what both versions' numbers may be off by together whatever the fixtures: the bias of a small
+            response bank. The interval and the bounds are wider by it, ``p_worse`` is of chance alone.
     """
 
     n: int
@@ -64,6 +66,7 @@ class Comparison:
     detectable: float
     needed: int | None
     needed_for_delta: int | None = None
+    systematic: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

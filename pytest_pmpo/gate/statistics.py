@@ -8,6 +8,9 @@ Below 20 clusters the ends come from the exact sign-flip test (``signflip``), fr
 and each end is the most cautious of those that apply. Each alone errs on the liberal side somewhere: BCa under heavy
 tails, sign flips under skew; ``benchmarks/gate_calibration`` shows by how much. Random draws are seeded, so that equal
 inputs give equal ends.
+
+Where both numbers may be off together, whatever the fixtures (the bias of a small response bank), the ends are wider by
+that much: no number of fixtures averages it away.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from pytest_pmpo.gate.bootstrap import INTERVAL_LEVEL, Ends
 from pytest_pmpo.gate.pairing import effective_tolerance, signed_differences
 from pytest_pmpo.gate.records import Comparison, Policy
 from pytest_pmpo.gate.signflip import Floats
+from pytest_pmpo.scoring.metrics.response_bank import systematic_error
 from pytest_pmpo.scoring.records import FixtureScore, PromptScore
 
 _SEED = 20505  # any fixed number: a verdict must not depend on the run
@@ -81,10 +85,11 @@ def compare(base: PromptScore, head: PromptScore, policy: Policy) -> Comparison:
     weights = [f.weight for f in head.fixtures]
     base_mean = math.fsum(w * f.value for w, f in zip(weights, base.fixtures, strict=True)) / math.fsum(weights)
     se = 0.0 if clusters.constant else clusters.standard_error
+    error = systematic_error(base, head)
     n, g = len(head.fixtures), len(clusters)
 
     def needed(effect: float) -> int | None:
-        draws = power.needed_clusters(se, g, level, effect)
+        draws = power.needed_clusters(se, g, level, effect - error)
         return None if draws is None else math.ceil(draws * n / g)
 
     return Comparison(
@@ -93,15 +98,16 @@ def compare(base: PromptScore, head: PromptScore, policy: Policy) -> Comparison:
         base_mean=base_mean,
         head_mean=head.mean,
         delta=clusters.mean,
-        low=bounds.low,
-        high=bounds.high,
-        lower_bound=bounds.lower_bound,
-        upper_bound=bounds.upper_bound,
+        low=bounds.low - error,
+        high=bounds.high + error,
+        lower_bound=bounds.lower_bound - error,
+        upper_bound=bounds.upper_bound + error,
         p_worse=bounds.p_worse,
         method=bounds.method,
-        detectable=power.detectable(se, g, level),
+        detectable=power.detectable(se, g, level) + error,
         needed=needed(effective_tolerance(policy, head, base_mean)),
         needed_for_delta=needed(abs(clusters.mean)),
+        systematic=error,
     )
 
 

@@ -132,8 +132,17 @@ class Wording:
         return (
             f"{self.signed(c.delta)} on average, somewhere between {self.signed(c.lower_bound)} and "
             f"{self.signed(c.upper_bound)} ({self.confidence}); tolerance {self.size(self.tolerance)}"
-            f"{self._enough('; ')}"
+            f"{self._small_bank}{self._enough('; ')}"
         )
+
+    @property
+    def _small_bank(self) -> str:
+        """Said where chance alone would have let the difference be decided."""
+        c, error = self.comparison, self.comparison.systematic
+        worse = c.lower_bound + error > 0 and c.delta > self.tolerance
+        if error == 0 or not (worse or c.upper_bound - error < 0 or c.upper_bound - error <= self.tolerance):
+            return ""
+        return f"; so small a bank may itself be off by {self.size(error)}, which more responses would narrow"
 
     @property
     def _blind(self) -> bool:

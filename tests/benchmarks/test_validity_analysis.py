@@ -114,10 +114,11 @@ def test_a_top_up_uses_own_responses_of_both_versions() -> None:
     run = made(items=400)
     truth = judging.sampled_truth(run)
     assert truth is not None
-    d = topped.topped_up_differences(run, truth, ("steps0",), 1)
-    tally = topped.judge_differences(truth, d)
+    banks = topped.topped_up_banks(run, truth, ("steps0",), 1)
+    tally = topped.judge_banks(truth, banks)
     assert tally.wrong == 0
     assert tally.right == tally.differ == 2
+    assert topped.judge_by_rule(truth, banks).wrong == 0
 
 
 def test_rates_of_nothing_are_no_numbers() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -11,10 +11,11 @@ from scipy import stats
 
 from pytest_pmpo.gate import bootstrap, power, statistics
 from pytest_pmpo.gate.pairing import effective_tolerance
+from pytest_pmpo.gate.policy import decide
 from pytest_pmpo.gate.records import Policy
 from pytest_pmpo.gate.skewness import Moments
-from pytest_pmpo.gate.statistics import Clusters
-from pytest_pmpo.scoring.records import MetricInfo, PromptScore
+from pytest_pmpo.gate.statistics import Clusters, compare
+from pytest_pmpo.scoring.records import FixtureScore, Measurement, MetricInfo, PromptScore
 
 Score = Callable[..., PromptScore]
 ACCURACY = MetricInfo("response-bank", "accuracy", direction="higher", proxy=False, scale="absolute")
@@ -207,3 +208,32 @@ def test_too_few_clusters_for_the_level_detect_nothing() -> None:
 def test_no_number_of_fixtures_sees_nothing() -> None:
     assert power.needed_clusters(0.1, 10, 0.05, 0.0) is None
     assert power.needed_clusters(0.1, 10, 0.05, 1e-9) is None
+
+
+def _banked(values: Sequence[float], bias: float) -> PromptScore:
+    metric = MetricInfo("response-bank", "accuracy", "higher", proxy=False, scale="absolute")
+    rows = tuple(
+        FixtureScore(f"case-{i}", Measurement(value, details={"bias": bias})) for i, value in enumerate(values)
+    )
+    return PromptScore("p.md", metric, rows)
+
+
+def test_a_small_banks_bias_widens_every_end_and_no_number_of_fixtures_averages_it_away() -> None:
+    rng = np.random.default_rng(2)
+    base, head = rng.random(40), rng.random(40)
+    plain = compare(_banked(base, 0.03), _banked(head, 0.03), Policy())
+    wide = compare(_banked(base, 0.03), _banked(head, -0.02), Policy())
+    assert (plain.systematic, wide.systematic) == (0, pytest.approx(0.05))
+    assert wide.delta == plain.delta
+    for name, sign in (("low", -1), ("lower_bound", -1), ("high", 1), ("upper_bound", 1), ("detectable", 1)):
+        assert getattr(wide, name) == pytest.approx(getattr(plain, name) + sign * 0.05)
+    assert wide.needed is None  # the tolerance is below what the bank may be off by
+
+
+def test_a_regression_a_small_bank_may_have_made_up_is_inconclusive_and_says_so() -> None:
+    base = [1.0] * 30
+    head = [0.9 + 0.001 * i for i in range(30)]
+    assert decide(_banked(head, 0.0), _banked(base, 0.0), Policy(), model="m").status == "regressed"
+    verdict = decide(_banked(head, -0.1), _banked(base, 0.0), Policy(), model="m")
+    assert verdict.status == "inconclusive"
+    assert "so small a bank may itself be off by 10 points, which more responses would narrow" in verdict.reason

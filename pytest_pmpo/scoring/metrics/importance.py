@@ -10,6 +10,10 @@ so no weight exceeds N / n_k for a prompt that is itself a proposal. With w_j = 
     estimate  Â   = Σ_j w_j c_j / Σ_j w_j
     variance  V̂   = Σ_j ω_j² (c_j − Â)²,   ω_j = w_j / Σ w      (delta method; Owen, *Monte Carlo theory*, ch. 9)
     ESS           = 1 / Σ_j ω_j²
+    bias      b̂   = (K − 1) (mean_j Â₋ⱼ − Â),   Â₋ⱼ without response j of K   (jackknife; Quenouille 1956)
+
+A ratio of means is biased by the order of 1 / K, the more the fewer responses a prompt makes likely. Every fixture errs
+the same way then, which no interval over fixtures shows.
 
 ESS cannot see what is missing: when every response is improbable the largest of the small weights still wins. What can
 be seen is that E_q[w] = 1. The share of the prompt's responses that the bank covers to within a factor M is
@@ -36,12 +40,14 @@ class Estimate:
         variance: of Â given the fixture: Monte Carlo error of a bank this small.
         effective_sample_size: between 1 and the number of responses.
         coverage: mean of min(w, M) over the responses; about 1 where the bank covers the prompt.
+        bias: b̂, of so small a bank; ``value`` less ``bias`` stays within 0 and 1.
     """
 
     value: float
     variance: float
     effective_sample_size: float
     coverage: float
+    bias: float
 
 
 def mixture(log_densities: Sequence[float], counts: Sequence[int]) -> float:
@@ -93,7 +99,23 @@ def self_normalised(
         1 / math.fsum(share**2 for share in shares),
         math.fsum(n * math.exp(min(weight, log_limit)) for weight, n in zip(log_weights, stands_for, strict=True))
         / math.fsum(stands_for),
+        _bias(terms, grades, value),
     )
+
+
+def _bias(terms: Sequence[float], grades: Sequence[float], value: float) -> float:
+    """Of the weighted mean ``value`` of ``grades``, by leaving each response out in turn; 0 where all grades agree."""
+    k = len(terms)
+    if k == 1 or min(grades) == max(grades):
+        return 0.0
+    without = [_weighted([*terms[:j], *terms[j + 1 :]], [*grades[:j], *grades[j + 1 :]]) for j in range(k)]
+    corrected = k * value - (k - 1) * math.fsum(without) / k
+    return value - min(max(corrected, 0.0), 1.0)
+
+
+def _weighted(terms: Sequence[float], values: Sequence[float]) -> float:
+    normaliser = log_sum(terms)
+    return math.fsum(math.exp(term - normaliser) * value for term, value in zip(terms, values, strict=True))
 
 
 def log_sum(terms: Sequence[float]) -> float:

@@ -20,7 +20,7 @@ NAME = "response-bank"
 WEIGHT_LIMIT = 10.0
 """M of the coverage: a response is covered as far as the prompt makes it at most M times as likely as the bank does."""
 
-MIN_COVERAGE = 0.5
+MIN_COVERAGE = 0.4
 """Where it is not sure that this share is covered, a comparison is inconclusive.
 
 Chosen with ``benchmarks/validity``; see ``docs/validity.md``."""
@@ -82,8 +82,8 @@ class ResponseBank:
         """Estimated grade of the prompt's own responses to the fixture.
 
         Details: ``variance`` (Monte Carlo, squared unit), ``effective_sample_size``, ``coverage`` (mean of capped
-        weights), ``responses``, and ``informative`` (0 where all grades are equal: such a fixture gives every prompt
-        the same value).
+        weights), ``bias`` (of so small a bank), ``responses``, and ``informative`` (0 where all grades are equal: such
+        a fixture gives every prompt the same value).
         """
         rows = self._of(fixture)
         log_target = {c: -s.total for c, s in zip(self.continuations(fixture), scores, strict=True)}
@@ -99,6 +99,7 @@ class ResponseBank:
             "variance": estimate.variance,
             "effective_sample_size": estimate.effective_sample_size,
             "coverage": estimate.coverage,
+            "bias": estimate.bias,
             "responses": float(self._held.get(fixture.id, len(rows))),
             "informative": float(min(grades) < max(grades)),
         }
@@ -161,6 +162,21 @@ def coverage(score: PromptScore) -> Coverage | None:
         mean("informative"),
         len(score.fixtures),
     )
+
+
+def systematic_error(base: PromptScore, head: PromptScore) -> float:
+    """What a difference of two estimates by one small bank may be off by, in accuracy, however many fixtures there are.
+
+    It is the difference of their jackknife biases, weighted means over fixtures; 0 for every other metric.
+    """
+    if head.metric.name != NAME or not head.fixtures:
+        return 0.0
+    return abs(_bias(head) - _bias(base))
+
+
+def _bias(score: PromptScore) -> float:
+    total = math.fsum(f.weight for f in score.fixtures)
+    return math.fsum(f.weight * f.measurement.details.get("bias", 0.0) for f in score.fixtures) / total
 
 
 def _standard_error(score: PromptScore, share: float) -> float:

@@ -115,3 +115,29 @@ def test_a_log_probability_that_is_no_number_is_refused(bad: float) -> None:
 def test_log_sum_does_not_overflow() -> None:
     assert log_sum([1000.0, 1000.0]) == pytest.approx(1000 + math.log(2))
     assert log_sum([-math.inf]) == -math.inf
+
+
+@given(st.lists(st.tuples(st.floats(-40, 40), st.sampled_from([0.0, 0.25, 1.0])), min_size=2, max_size=9))
+def test_the_bias_is_the_jackknifes(rows: list[tuple[float, float]]) -> None:
+    def mean(kept: list[tuple[float, float]]) -> float:
+        top = max(w for w, _ in kept)
+        return sum(math.exp(w - top) * c for w, c in kept) / sum(math.exp(w - top) for w, _ in kept)
+
+    k = len(rows)
+    corrected = k * mean(rows) - (k - 1) * sum(mean(rows[:j] + rows[j + 1 :]) for j in range(k)) / k
+    result = self_normalised([w for w, _ in rows], [0.0] * k, [c for _, c in rows], 10)
+    assert result.value - result.bias == pytest.approx(min(max(corrected, 0.0), 1.0), abs=1e-9)
+
+
+def test_less_its_bias_the_mean_over_small_banks_is_nearer_to_the_truth() -> None:
+    rng = random.Random(11)
+    banks = [rng.choices(OUTCOMES, [FIRST[y] for y in OUTCOMES], k=6) for _ in range(4000)]
+    found = [estimate(drawn, (1, 0)) for drawn in banks]
+    plain = sum(e.value for e in found) / len(found)
+    corrected = sum(e.value - e.bias for e in found) / len(found)
+    assert abs(corrected - 0.4) < 0.5 * abs(plain - 0.4)
+
+
+def test_one_response_or_one_grade_has_no_bias_to_speak_of() -> None:
+    assert self_normalised([-3.0], [-1.0], [1.0], 10).bias == 0
+    assert self_normalised([-3.0, -9.0], [-1.0, -1.0], [0.5, 0.5], 10).bias == 0
