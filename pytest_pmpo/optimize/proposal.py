@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pytest_pmpo.errors import Location, ProposalError
 from pytest_pmpo.optimize.checkout import NETWORK_SECONDS, Checkout
-from pytest_pmpo.optimize.message import TRAILER
+from pytest_pmpo.optimize.message import TRAILER, trailer_value
 
 _NO_OBJECT = "0" * 40
 
@@ -205,7 +205,7 @@ class Repository:
 
     def _require_ours(self, commit: str, branch: str, path: str) -> None:
         named = self._git.get("show", "-s", f"--format=%(trailers:key={TRAILER},valueonly)", commit, "--") or ""
-        if path not in [line.strip() for line in named.splitlines()]:
+        if trailer_value(path) not in [line.strip() for line in named.splitlines()]:
             raise ProposalError(
                 f"the branch {branch} exists and its last commit is not a suggestion for {path}",
                 hint="give another branch name, or delete that branch",

@@ -13,7 +13,7 @@ from pytest_pmpo.errors import ProposalError
 from pytest_pmpo.optimize.budget import Budget
 from pytest_pmpo.optimize.handover import HandOver, hand_over, short_name, write_patch
 from pytest_pmpo.optimize.loop import OptimizeRequest, run
-from pytest_pmpo.optimize.message import commit_message
+from pytest_pmpo.optimize.message import commit_message, title, trailer_value
 from pytest_pmpo.optimize.records import OptimizeResult
 
 
@@ -103,6 +103,66 @@ def test_the_commit_message_says_what_was_measured_on_how_many(result: OptimizeR
     assert "over 6 held-out fixtures" in body
     assert f"{before:.4f} before, {after:.4f} after" in body
     assert body.rstrip().endswith("Pmpo-Suggestion: prompts/praise.md")
+
+
+HOSTILE = (
+    "prompts/fixes #1.md",
+    "prompts/cc @octocat.md",
+    "closes GH-7.md",
+    "a\nPmpo-Suggestion: x.md",
+    "a\rb\u2028c.md",
+    "a\x1b[2J\u202egnp.md",
+    "[skip ci].md",
+)
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_a_prompts_name_is_no_order_in_what_is_handed_over(result: OptimizeResult, path: str) -> None:
+    message = commit_message(replace(result, path=path))
+    heading = title(replace(result, path=path))
+    assert message.startswith(f"{heading}\n\n")
+    assert sum(line.startswith("Pmpo-Suggestion") for line in message.splitlines()) == 1
+    assert "\r" not in message
+    for text in (message, heading):
+        assert path not in text
+        assert not set("@#[]\x1b\u202e\u2028") & set(text)
+        assert "closes GH-7" not in text
+
+
+def test_a_prompts_name_that_is_plain_stays_as_it_is(result: OptimizeResult) -> None:
+    assert trailer_value("prompts/été-2_b.prompt.yml") == "prompts/été-2_b.prompt.yml"
+    assert title(replace(result, path="prompts/été.md")).startswith("Improve prompts/été.md: ")
+
+
+def test_a_title_is_no_longer_than_a_pull_request_takes(result: OptimizeResult) -> None:
+    heading = title(replace(result, path="folder/" * 60 + "praise.md"))
+    assert len(heading) <= 256
+    assert "praise.md: " in heading
+
+
+def test_no_two_names_are_the_same_in_a_trailer() -> None:
+    alike = ("a b.md", "a  b.md", "a_b.md", "a%20b.md", "a\nb.md", "a%0Ab.md", "a\udc80b.md", "a\u0080b.md")
+    assert len({trailer_value(path) for path in alike}) == len(alike)
+
+
+@pytest.mark.parametrize("path", ["prompts/fixes #1 and\nmore\u202e.md", "prompts/ two  spaces .md"])
+def test_the_branch_of_a_prompt_with_an_odd_name_is_known_again(
+    work: Path, result: OptimizeResult, tmp_path: Path, path: str
+) -> None:
+    odd = replace(result, path=path)
+    (work / path).write_bytes(result.base_data)
+    git(work, "add", ".")
+    git(work, "commit", "-q", "-m", "An odd name")
+    wanted = HandOver(push=True, name="pmpo/odd")
+    first = hand_over(odd, work, tmp_path / "out", wanted, body="", environ={}).suggestion
+    newer = replace(odd, data=b"Another.\n{{ input }}\n")
+    second = hand_over(newer, work, tmp_path / "out", wanted, body="", environ={}).suggestion
+    assert first is not None
+    assert second is not None
+    assert second.existed
+    assert git(tmp_path / "remote.git", "rev-parse", "pmpo/odd") == second.commit != first.commit
+    with pytest.raises(ProposalError, match="not a suggestion for"):
+        hand_over(result, work, tmp_path / "out", wanted, body="", environ={})
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,14 @@ def test_an_id_in_a_commit_message_closes_no_issue_and_notifies_nobody(result: O
     assert not set("@#") & set(message)
 
 
+@pytest.mark.parametrize("name", ["fixes #1.yaml", "@octocat.yaml", "closes GH-7.yaml"])
+def test_a_file_in_a_commit_message_closes_no_issue_and_notifies_nobody(result: OptimizeResult, name: str) -> None:
+    message = commit_message(replace(result, shown=Shown(("a",), (name,))))
+    assert "take it out of " in " ".join(message.split())
+    assert name not in " ".join(message.split())
+    assert not set("@#") & set(message)
+
+
 def test_lines_of_a_commit_message_are_short(result: OptimizeResult) -> None:
     ids = tuple(f"fixture-{n}-{'x' * 30}" for n in range(7))
     message = commit_message(replace(result, shown=Shown(ids, ("praise.fixtures.yaml",))))
