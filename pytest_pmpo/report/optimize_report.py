@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_pmpo.errors import OptimizeError
 from pytest_pmpo.optimize.records import OptimizeResult
-from pytest_pmpo.report.markdown import code, fenced
+from pytest_pmpo.report.markdown import code, code_in_text, fenced
 from pytest_pmpo.report.optimize_page import Page, page
 from pytest_pmpo.report.redline import Piece
 
@@ -82,7 +82,8 @@ def _environment(templates: Path | None) -> ImmutableSandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = code
+    environment.filters["code"] = code  # in tables
+    environment.filters["code_in_text"] = code_in_text
     environment.filters["fenced"] = fenced
     environment.filters["words"] = _redline_words
     return environment

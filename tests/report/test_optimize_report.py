@@ -15,6 +15,7 @@ from pytest_pmpo.optimize.budget import Budget
 from pytest_pmpo.optimize.loop import OptimizeRequest, run
 from pytest_pmpo.optimize.records import Copy, OptimizeResult
 from pytest_pmpo.optimize.rewriters.structural import StructuralEdits
+from pytest_pmpo.optimize.shown import Shown
 from pytest_pmpo.optimize.strategies.pmpo import Pmpo
 from pytest_pmpo.prompts.formats.base import READS_NOTHING, ParseContext
 from pytest_pmpo.prompts.formats.text import TextFormat
@@ -202,6 +203,24 @@ def test_hostile_text_neither_runs_nor_breaks_out(tmp_path: Path) -> None:
     checked.feed(rendered)
     assert checked.dangerous == []
     assert "http://x" in checked.text
+
+
+def test_a_bar_in_a_name_is_escaped_in_tables_alone(result: OptimizeResult) -> None:
+    shown = Shown(("an|id",), ("the|file.yaml",))
+    row = replace(result.verdict.fixtures[0], fixture_id="row|id") if result.verdict else None
+    assert row is not None
+    assert result.verdict is not None
+    winner = replace(result.winner, copied=(Copy("f|9", "a long|run"),))
+    odd = replace(
+        result, path="p|q.md", reason="why|not", model="m|n", notes=("so|so",), shown=shown, winner=winner,
+        verdict=replace(result.verdict, fixtures=(row,)),
+    )  # fmt: skip
+    md = optimize_report.markdown(odd)
+    quoted = replace(odd, shown=Shown(), winner=replace(winner, demos=("de|mo",)))
+    for name in ("p|q.md", "why|not", "an|id", "the|file.yaml", "f|9", "a long|run", "m|n", "so|so"):
+        assert f"`{name}`" in md
+    assert "`de|mo`" in optimize_report.markdown(quoted)
+    assert "| `row\\|id` |" in md
 
 
 def test_a_template_of_the_users_own_is_taken(result: OptimizeResult, tmp_path: Path) -> None:
