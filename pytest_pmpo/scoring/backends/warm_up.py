@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
+from pytest_pmpo.scoring.backends import kernels
 from pytest_pmpo.scoring.backends.budget import free_bytes
 from pytest_pmpo.scoring.backends.fused import fuse
-from pytest_pmpo.scoring.backends.kernels import TreeBlocks, logsumexp
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend
 from pytest_pmpo.scoring.plan import Segment
 
@@ -32,8 +32,8 @@ _ROOM = 1.5  # times the weights' size must be free, so that the twin is never w
 def warming_up(config: Any, device: str, dtype: torch.dtype, weights: int) -> Iterator[None]:
     """Compile beside the block what a model of this configuration will launch; wait for it at the block's end.
 
-    Nothing happens unless the device is CUDA and the dtype has 16 bit. No exception of the work beside gets out: a
-    future that nobody asks keeps it.
+    Nothing happens unless the device is CUDA, the dtype has 16 bit and there is Triton. No exception of the work beside gets
+    out: a future that nobody asks keeps it.
 
     Args:
         config: of the model; left as it is.
@@ -55,7 +55,8 @@ def warming_up(config: Any, device: str, dtype: torch.dtype, weights: int) -> It
 
 def applies(device: str, dtype: torch.dtype) -> bool:
     """Whether kernels will be compiled for this device and dtype."""
-    return device.partition(":")[0] == "cuda" and dtype.itemsize == 2 and torch.cuda.is_available()
+    on_gpu = device.partition(":")[0] == "cuda" and dtype.itemsize == 2 and torch.cuda.is_available()
+    return on_gpu and kernels.available()  # asked last: it imports Triton
 
 
 def twin_config(config: Any) -> Any:
@@ -106,7 +107,7 @@ def attend_once(config: Any, device: str, dtype: torch.dtype) -> None:
         torch.zeros(1, _ROWS, n, size, dtype=dtype, device=device).transpose(1, 2)
         for n in (heads, key_heads, key_heads)
     )
-    blocks = TreeBlocks([Segment(0, _ROWS, ())], 0, query.device, heads // key_heads)
+    blocks = kernels.TreeBlocks([Segment(0, _ROWS, ())], 0, query.device, heads // key_heads)
     for window in _windows(text):
         blocks.attend(query, (key, value), None, scale=size**-0.5, softcap=softcap, window=window)
 
@@ -120,7 +121,7 @@ def _windows(config: Any) -> list[int | None]:
 
 def _read_once(config: Any, device: str, dtype: torch.dtype) -> None:
     # of 16 bit, as most classes leave their logits; with the others the twin meets fp32
-    logsumexp(torch.zeros(1, config.get_text_config().vocab_size, dtype=dtype, device=device))
+    kernels.logsumexp(torch.zeros(1, config.get_text_config().vocab_size, dtype=dtype, device=device))
 
 
 def _make_driver() -> None:

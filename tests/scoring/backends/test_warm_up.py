@@ -118,15 +118,30 @@ def test_nothing_is_started_for_other_devices_and_dtypes(
     device: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(kernels, "available", lambda: True)
     before = threading.active_count()
     with warm_up.warming_up(config_of("llama"), device, getattr(torch, dtype), 0):
         assert threading.active_count() == before
+
+
+def test_no_twin_is_made_where_there_is_no_triton_to_compile_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(kernels, "_kernels", lambda: None)
+    made: list[Any] = []
+    monkeypatch.setattr(warm_up, "build_twin", lambda *arguments: made.append(arguments))
+    assert not warm_up.applies("cuda", torch.bfloat16)
+    with warm_up.warming_up(config_of("llama"), "cuda", torch.bfloat16, 0):
+        pass
+    assert made == []
+    monkeypatch.setattr(kernels, "_kernels", lambda: SimpleNamespace())
+    assert warm_up.applies("cuda", torch.bfloat16)
 
 
 def test_a_failing_warm_up_is_not_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU, on which it does not fail")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(kernels, "available", lambda: True)
     with warm_up.warming_up(config_of("llama"), "cuda", torch.bfloat16, 0):
         reached = True
     assert reached
@@ -134,6 +149,7 @@ def test_a_failing_warm_up_is_not_noticed(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_blocks_own_error_gets_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(kernels, "available", lambda: True)
     with pytest.raises(KeyError), warm_up.warming_up(object(), "cuda", torch.bfloat16, 0):
         raise KeyError
 
