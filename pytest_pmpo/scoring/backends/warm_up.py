@@ -32,8 +32,8 @@ _ROOM = 1.5  # times the weights' size must be free, so that the twin is never w
 def warming_up(config: Any, device: str, dtype: torch.dtype, weights: int) -> Iterator[None]:
     """Compile beside the block what a model of this configuration will launch; wait for it at the block's end.
 
-    Nothing happens unless the device is CUDA, the dtype has 16 bit and there is Triton. No exception of the work beside gets
-    out: a future that nobody asks keeps it.
+    Nothing happens unless the device is CUDA, the dtype has 16 bit and there is Triton. No exception of the work beside
+    gets out: a future that nobody asks keeps it.
 
     Args:
         config: of the model; left as it is.
