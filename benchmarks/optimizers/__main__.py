@@ -67,8 +67,7 @@ def _run(options: argparse.Namespace, engine: Engine, kept: Sequence[Outcome]) -
         if (task, settings.label(strategy), seed, name) not in done
     ]
     for outcome in pool.run(jobs, engine, settings, options.processes, options.minutes):
-        with options.results.open("a", encoding="utf-8") as file:
-            file.write(results.line(outcome))
+        results.append(options.results, outcome)
         before, after = (sum(x) / len(x) for x in (outcome.loss_before, outcome.loss_after))
         title = f"{outcome.task} {outcome.strategy} seed {outcome.seed}"
         print(f"{title}: {before:.3f} -> {after:.3f} in {outcome.seconds:.0f} s", flush=True)
