@@ -108,7 +108,7 @@ def test_mistakes_on_the_command_line_are_explained(
 def banked(project: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """The project with a committed response bank; right is what holds a certain letter."""
     (project / "grading.py").write_text("def letter(response, expected, fixture):\n    return float('l' in response)\n")
-    build = ["bank", "build", "prompts/praise.md", "--per-fixture", "4", "--from", "base,direct"]
+    build = ["bank", "build", "prompts/praise.md", "--per-fixture", "8", "--from", "base,direct"]
     assert main([*build, "--max-new-tokens", "10", "--grader", "grading:letter", "--model", "fake"]) == 0
     git(project, "add", ".")
     git(project, "commit", "-q", "-m", "Bank")
@@ -125,7 +125,7 @@ def test_a_bank_beside_the_prompt_is_what_is_optimized_and_it_keeps_what_was_sam
     assert main(command) == 0
     out = capsys.readouterr().out
     assert "objective response-bank (accuracy)" in out
-    assert "accuracy estimated from 64 graded responses" in out
+    assert "accuracy estimated from 127 graded responses" in out
     grown = file.read_bytes()
     assert grown.startswith(before)
     draws = grown.count(b'"draw"') - before.count(b'"draw"')
