@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_pmpo.testing import Loss as Loss
     from pytest_pmpo.testing import Pmpo as Pmpo
     from pytest_pmpo.testing import PromptRegressionError as PromptRegressionError
+    from pytest_pmpo.testing import PromptRegressionWarning as PromptRegressionWarning
 
 __version__ = "0.1.0"
 
@@ -22,10 +23,11 @@ _PUBLIC = {
     "Pmpo": "pytest_pmpo.testing",
     "PmpoError": "pytest_pmpo.errors",
     "PromptRegressionError": "pytest_pmpo.testing",
+    "PromptRegressionWarning": "pytest_pmpo.testing",
     "hookimpl": "pytest_pmpo.hookspecs",
 }
 
-__all__ = ["Loss", "Pmpo", "PmpoError", "PromptRegressionError", "__version__", "hookimpl"]
+__all__ = ["Loss", "Pmpo", "PmpoError", "PromptRegressionError", "PromptRegressionWarning", "__version__", "hookimpl"]
 
 
 def __getattr__(name: str) -> Any:

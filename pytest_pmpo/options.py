@@ -91,6 +91,13 @@ SETTINGS = (
     ),
     Option("alpha", "error rate of all verdicts together", setting="alpha", metavar="RATE", kind=float),
     Option("strict", "an inconclusive verdict fails", setting="strict", action="store_true"),
+    Option(
+        "blocking",
+        "which failing verdicts fail the build: always, no-proxy (those by cross-entropy, preference or choice only "
+        "inform) or never",
+        setting="blocking",
+        metavar="WHICH",
+    ),
     Option("no-cache", "compute every loss anew", setting="cache", action="store_true", value=False),
 )
 """Options that override a setting for one run."""

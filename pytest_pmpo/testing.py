@@ -12,6 +12,7 @@ Without pytest, ``Pmpo.open()`` gives the same object for the repository of the 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
@@ -23,10 +24,11 @@ from pytest_pmpo.app.extensions import Extensions, bare_manager
 from pytest_pmpo.app.project import Project, Task
 from pytest_pmpo.config import changed
 from pytest_pmpo.errors import ConfigError, Location, PmpoError
-from pytest_pmpo.gate.records import Verdict
+from pytest_pmpo.gate.records import Blocking, Verdict
 from pytest_pmpo.prompts.fixtures import Row, parse_rows
 from pytest_pmpo.prompts.model import Message, Prompt, PromptSuite, Role, Segment
 from pytest_pmpo.report.terminal import failure, one_line
+from pytest_pmpo.report.text import plain
 from pytest_pmpo.scoring.records import PromptScore
 
 Messages = Sequence[Mapping[str, str]]
@@ -50,6 +52,10 @@ class PromptRegressionError(AssertionError):
         self.verdicts = tuple(verdicts)
         self.summary = "; ".join(one_line(verdict) for verdict in self.verdicts)
         super().__init__("\n\n".join("\n".join(failure(verdict, width=width)) for verdict in self.verdicts))
+
+
+class PromptRegressionWarning(UserWarning):
+    """A prompt got worse than its base, but the setting ``blocking`` lets that inform only."""
 
 
 class Loss(float):
@@ -146,13 +152,14 @@ class Pmpo:
         metric: str | None = None,
         tolerance: float | None = None,
         strict: bool | None = None,
+        blocking: Blocking | None = None,
     ) -> tuple[Verdict, ...]:
         """The verdicts on a prompt file against its base, one per prompt in it and model. Fails nothing.
 
         Raises:
             PmpoError: whatever is wrong with prompt, fixtures, base or model.
         """
-        changes = {"metric": metric, "tolerance": tolerance, "strict": strict}
+        changes = {"metric": metric, "tolerance": tolerance, "strict": strict, "blocking": blocking}
         tasks = [_changed(task, changes) for task in self._tasks(path, model)]
         return tuple(self._checker.check(task).entry.verdict for task in tasks)
 
@@ -165,19 +172,26 @@ class Pmpo:
         metric: str | None = None,
         tolerance: float | None = None,
         strict: bool | None = None,
+        blocking: Blocking | None = None,
     ) -> None:
         """Fail with the gate's table if a prompt got worse than its base. A new prompt has nothing to get worse than.
+
+        Where the setting ``blocking`` lets the verdict inform only, warn (``PromptRegressionWarning``) instead.
 
         Args:
             path: of a prompt file, relative to the working directory or the repository.
             model: one of several, as in the settings; default all the settings name.
-            metric, tolerance, strict: in place of the settings'.
+            metric, tolerance, strict, blocking: in place of the settings'.
 
         Raises:
             PromptRegressionError: an ``AssertionError`` whose message is the report.
             PmpoError: whatever is wrong with prompt, fixtures, base or model.
         """
-        verdicts = self.check(path, model=model, metric=metric, tolerance=tolerance, strict=strict)
+        verdicts = self.check(path, model=model, metric=metric, tolerance=tolerance, strict=strict, blocking=blocking)
+        for verdict in verdicts:
+            if verdict.informs:
+                told = plain(f"{verdict.prompt} under {verdict.model} {verdict.status}: {verdict.reason}")
+                warnings.warn(told, PromptRegressionWarning, stacklevel=3)  # the frame above ``_plainly``
         failed = [verdict for verdict in verdicts if verdict.failed]
         if failed:
             raise PromptRegressionError(failed)

@@ -37,7 +37,7 @@ def test_values_come_in_the_types_of_the_settings():
     got = parse(
         *("--tolerance", "0.1", "--alpha", "0.01", "--strict", "--no-cache", "--hard-break", "2"),
         *("--model", "fake", "--model", "org/name@abc", "--device", "cpu", "--dtype", "float32"),
-        *("--metric", "preference", "--base", "v1"),
+        *("--metric", "preference", "--base", "v1", "--blocking", "never"),
     ).settings
     assert got == {
         "tolerance": 0.1,
@@ -50,6 +50,7 @@ def test_values_come_in_the_types_of_the_settings():
         "dtype": "float32",
         "metric": "preference",
         "base": "v1",
+        "blocking": "never",
     }
     assert Settings.model_validate(got).models == ("fake", "org/name@abc")
 

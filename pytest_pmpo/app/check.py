@@ -27,6 +27,7 @@ from pytest_pmpo.app.trust import trusted_models
 from pytest_pmpo.app.versions import Scores, score_versions
 from pytest_pmpo.errors import PmpoError
 from pytest_pmpo.gate import baseline
+from pytest_pmpo.gate.blocking import informing
 from pytest_pmpo.gate.form import with_form
 from pytest_pmpo.gate.policy import decide
 from pytest_pmpo.gate.records import Policy, Verdict
@@ -164,12 +165,11 @@ class Checker:
         metric = bank.metric or self.metric(task)
         scores, version = score_versions(engine, task, version, metric)
         policy = self.policy(task, engine, metric)
-        verdict = self._decide(task, version, policy, scores.head, scores.base)
-        verdict = defend(verdict, task.path, scores.head, scores.base)
+        verdict = defend(self._decide(task, version, policy, scores), task.path, scores.head, scores.base)
         if scores.controls is not None and scores.base is not None:
             head, base = scores.controls
             verdict = with_form(verdict, (scores.base, base), (scores.head, head), policy)
-        return _Reached(verdict, scores, version)
+        return _Reached(informing(verdict), scores, version)
 
     def _confirmed(self, task: Task, engine: Engine, bank: BankMetric, reached: _Reached) -> Spent | None:
         """What a top-up gave, where one was asked for and the bank does not cover base and head."""
@@ -224,6 +224,7 @@ class Checker:
             alpha=settings.alpha,
             family=max(1, self.family + outside),
             strict=settings.strict,
+            blocking=settings.blocking,
             noise_floor=self._noise_floor(engine, metric.info.name),
         )
 
@@ -253,16 +254,14 @@ class Checker:
             if self._progress is not None:
                 self._progress.finish()
 
-    def _decide(
-        self, task: Task, version: Version, policy: Policy, head: PromptScore, base: PromptScore | None
-    ) -> Verdict:
-        model = task.model_name
+    def _decide(self, task: Task, version: Version, policy: Policy, scores: Scores) -> Verdict:
+        model, head = task.model_name, scores.head
         if version.unchanged:
             return decide(head, None, policy, model=model, unchanged=True)
         if version.stored is not None:
             pairing = baseline.pair(head, task.suite.fixtures, version.stored)
             return decide(pairing.head, pairing.base, policy, model=model, left_out=pairing.left_out)
-        verdict = decide(head, base, policy, model=model)
+        verdict = decide(head, scores.base, policy, model=model)
         if version.missing is None:
             return verdict
         return replace(verdict, reason=version.missing, failed=version.existed and policy.strict)

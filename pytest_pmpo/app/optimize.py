@@ -166,7 +166,7 @@ def request(
         journals=wanted.out / "journals",
         budget=Budget(rounds, wanted.forward_tokens, wanted.generated_tokens, wanted.minutes, wanted.top_up_tokens),
         # one verdict is asked for, whatever else has changed in the repository
-        policy=replace(checker.policy(task, engine, _gate_metric(metric)), family=1),
+        policy=replace(checker.policy(task, engine, _gate_metric(metric)), family=1, blocking="always"),
         task=wanted.task,
         seed=wanted.seed,
         tuning=replace(choice.tuning, segmenter=wanted.segmenter),

@@ -29,7 +29,9 @@ from pytest_pmpo.report.text import visible_characters
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which prompts, and the options of the common table."""
     parser.add_argument("paths", nargs="*", metavar="PATH", help="prompt files or folders (default: all configured)")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print failures and the count only")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print failures and the count only"
+    )
     add_options(parser, (*SETTINGS, *OUTPUTS, *RUN))
 
 
@@ -95,7 +97,7 @@ def _judge(checker: Checker, task: Task, results: Results, quiet: bool) -> None:
 
 def _show(task: Task, result: Result, quiet: bool) -> None:
     verdict = result.entry.verdict
-    if verdict.failed:
+    if verdict.failed or verdict.informs:
         print("", *failure(verdict, width=width()), "", sep="\n")
     elif not quiet:
         print(f"{task.path} [{task.name}] {one_line(verdict)}")

@@ -19,7 +19,7 @@ from pytest_pmpo.options import SETTINGS
 from pytest_pmpo.report.optimize_live import LiveTable
 from pytest_pmpo.report.text import visible_characters
 
-_IRRELEVANT = {"base", "baseline", "strict"}
+_IRRELEVANT = {"base", "baseline", "strict", "blocking"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from pytest_pmpo.errors import ConfigError, PmpoError
 from pytest_pmpo.options import SETTINGS
 from pytest_pmpo.report.text import change, number, plain, visible_characters
 
-_IRRELEVANT = {"base", "strict", "hard_break"}
+_IRRELEVANT = {"base", "strict", "hard_break", "blocking"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_pmpo.gate.records import Blocking
 
 DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_LABEL_KEYS = ("expected", "expected_output", "ideal", "answer", "output", "label", "reference")
@@ -39,6 +42,7 @@ class Settings:
     hard_break: float | None = 1.0
     alpha: float = 0.05
     strict: bool = False
+    blocking: Blocking = "always"
     base: str | None = None
     baseline: str | None = None
     cache: bool = True
@@ -95,6 +99,7 @@ _PLAIN: Mapping[str, Callable[[Any], bool]] = {
     "hard_break": lambda value: type(value) is float and 0 < value < float("inf"),
     "alpha": lambda value: type(value) is float and 0 < value <= 0.5,
     "strict": _flag,
+    "blocking": lambda value: value in ("always", "no-proxy", "never"),
     "base": _text,
     "baseline": _text,
     "cache": _flag,

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from pytest_pmpo.config import record
 from pytest_pmpo.errors import ConfigError
+from pytest_pmpo.gate.records import Blocking
 from pytest_pmpo.scoring.devices import choose_device
 
 _DEFAULT = record.Settings()
@@ -89,6 +90,7 @@ class Override(_Table):
     tolerance: Tolerance | None = Field(None, description="How much worse counts as the same.")
     hard_break: HardBreak = Field(None, description="Nats per token one fixture may lose; false switches it off.")
     strict: bool | None = Field(None, description="An inconclusive verdict fails.")
+    blocking: Blocking | None = Field(None, description="Which failing verdicts fail the build; the others inform.")
 
     @model_validator(mode="before")
     @classmethod
@@ -118,6 +120,11 @@ class Settings(_Table):
     hard_break: HardBreak = Field(1.0, description="Nats per token one fixture may lose; false switches it off.")
     alpha: float = Field(0.05, gt=0, le=0.5, description="Error rate of all verdicts of a run together.")
     strict: bool = Field(False, description="An inconclusive verdict fails.")
+    blocking: Blocking = Field(
+        "always",
+        description="Which failing verdicts fail the build; the others inform. no-proxy: those that a metric reached "
+        "which is no proxy for accuracy (a response bank).",
+    )
     base: Text | None = Field(None, description="Git ref to compare with; by default the merge base.")
     baseline: Text | None = Field(None, description="Saved baseline to compare with instead of a git ref.")
     cache: bool = Field(True, description="Look losses up in, and add them to, the cache.")

@@ -15,9 +15,11 @@ from pytest_pmpo.errors import ConfigError, Location
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 FILES = ("pmpo.toml", "pyproject.toml")
 _PLAINER = {"too_short": "should not be empty", "string_too_short": "should not be empty"}
+_CHOICE = re.compile(r"'([^']+)'")
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
@@ -103,9 +105,7 @@ def as_config_error(
 ) -> ConfigError:
     """pydantic's list of complaints as one error, in the order of the file."""
     errors = [
-        _given_error(entry["type"], entry["loc"], entry["msg"], given, options)
-        if entry["loc"] and entry["loc"][0] in given
-        else _file_error(entry["type"], entry["loc"], entry["msg"], file)
+        _given_error(entry, given, options) if entry["loc"] and entry["loc"][0] in given else _file_error(entry, file)
         for entry in error.errors(include_url=False, include_context=False)
     ]
     errors.sort(key=lambda e: (e.location is not None, e.location.line or 0 if e.location else 0))
@@ -120,22 +120,30 @@ def _with_hint(error: ConfigError, text: str) -> str:
     return text if error.hint is None else f"{text} ({error.hint})"
 
 
-def _given_error(
-    kind: str, loc: Sequence[str | int], message: str, given: Mapping[str, Any], options: str
-) -> ConfigError:
-    name = str(loc[0])
+def _given_error(entry: ErrorDetails, given: Mapping[str, Any], options: str) -> ConfigError:
+    name = str(entry["loc"][0])
     option = options + name.removesuffix("s").replace("_", "-")
-    return ConfigError(f"{option} {_plain(kind, message)}, not {_quoted(given[name])}")
+    message = f"{option} {_plain(entry['type'], entry['msg'])}, not {_quoted(given[name])}"
+    return ConfigError(message, hint=_near_choice(entry))
 
 
-def _file_error(kind: str, loc: Sequence[str | int], message: str, file: ConfigFile | None) -> ConfigError:
+def _file_error(entry: ErrorDetails, file: ConfigFile | None) -> ConfigError:
+    kind, message, hint = entry["type"], entry["msg"], _near_choice(entry)
     if file is None:
-        return ConfigError(_plain(kind, message))
-    keys = _existing(file.table, loc)
+        return ConfigError(_plain(kind, message), hint=hint)
+    keys = _existing(file.table, entry["loc"])
     name = ".".join(str(key) for key in keys if isinstance(key, str))
     if kind == "extra_forbidden":
         return file.error(f"unknown setting {name!r}", keys, near_miss(str(keys[-1]), _known(keys[:-1])))
-    return file.error(f"{name}: {_plain(kind, message)}" if name else _plain(kind, message), keys)
+    return file.error(f"{name}: {_plain(kind, message)}" if name else _plain(kind, message), keys, hint)
+
+
+def _near_choice(entry: ErrorDetails) -> str | None:
+    """A hint for a word that is none of a few: the one that was probably meant."""
+    if entry["type"] != "literal_error" or not isinstance(entry["input"], str):
+        return None
+    close = get_close_matches(entry["input"], _CHOICE.findall(entry["msg"]), n=1)
+    return f"did you mean {close[0]!r}?" if close else None
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:

@@ -12,6 +12,8 @@ metric's unit and never below the noise floor. The first row that holds decides:
     passed         upper bound <= tolerance: not worse than the tolerance                       no
     passed         lower bound > 0, mean <= tolerance: worse, but within the tolerance          no
     inconclusive   none of these: the fixtures cannot tell                                      only if strict
+
+Whether a failing verdict does fail the build, or only informs, is said afterwards: ``blocking.py``.
 """
 
 from __future__ import annotations

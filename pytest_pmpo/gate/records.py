@@ -9,6 +9,9 @@ from pytest_pmpo.scoring.records import FixtureScore, MetricInfo
 
 Status = Literal["unchanged", "new", "improved", "passed", "inconclusive", "regressed"]
 
+Blocking = Literal["always", "no-proxy", "never"]
+"""Which failures fail the build: all, those by a metric that is no proxy, none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -23,6 +26,7 @@ class Policy:
         family: number of verdicts that share ``alpha`` (changed prompts × models).
         strict: True makes ``inconclusive`` fail.
         noise_floor: spread of the mean on this machine, in the metric's unit; the tolerance is never below it.
+        blocking: which failing verdicts fail the build; see ``blocking.py``.
     """
 
     tolerance: float = 0.02
@@ -31,6 +35,11 @@ class Policy:
     family: int = 1
     strict: bool = False
     noise_floor: float = 0.0
+    blocking: Blocking = "always"
+
+    def blocks(self, metric: MetricInfo) -> bool:
+        """Whether a failure by this metric fails the build."""
+        return self.blocking == "always" or (self.blocking == "no-proxy" and not metric.proxy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,7 @@ class Verdict:
         status: see ``policy.py`` for the rule behind each.
         reason: the rule that decided, in one sentence.
         failed: whether the build should fail.
+        informs: the verdict would fail it, but ``policy.blocking`` lets it inform only; ``failed`` is False then.
         tolerance: in the metric's unit, after the noise floor.
         fixtures: all of them, worst first; empty where there was no base.
         head_mean: of ``new`` prompts too.
@@ -126,3 +136,4 @@ class Verdict:
     fixtures: tuple[FixtureDelta, ...] = ()
     advice: tuple[str, ...] = ()
     form: FormShare | None = None
+    informs: bool = False

@@ -215,7 +215,8 @@ class Wording:
         return f"to accept this on purpose, set {' and '.join(settings)} for this path in [[tool.pmpo.override]]"
 
     def _how_to_conclude(self) -> str:
-        failing = " (strict is on, so this fails)" if self.policy.strict else ""
+        fails = self.policy.strict and self.policy.blocks(self.metric)
+        failing = " (strict is on, so this fails)" if fails else ""
         if self._blind:
             return f"add fixtures, or change fewer prompts at a time{failing}"
         return f"add fixtures until the interval leaves 0 or ends below the tolerance{failing}"

@@ -7,7 +7,7 @@ only the controller prints and writes files, from what travels in the test repor
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -28,7 +28,8 @@ from pytest_pmpo.plugin import outputs
 from pytest_pmpo.plugin.items import PROMPT_ITEMS, PromptFile, PromptFolder
 from pytest_pmpo.plugin.paths import explicit_paths, looks_like_prompt
 from pytest_pmpo.plugin.progress import TerminalProgress
-from pytest_pmpo.report.terminal import STYLES, summary
+from pytest_pmpo.report.records import Report
+from pytest_pmpo.report.terminal import STYLES, failure, summary
 from pytest_pmpo.testing import Pmpo
 
 CHECKER = pytest.StashKey[Checker]()
@@ -206,12 +207,18 @@ class Gate:
         lines += [f"  {trouble}" for trouble in self.checker.models.cache_troubles()] if lines else []
         if verbosity >= 0 and (lines or self._written):
             terminalreporter.write_sep("-", "prompts")
-        for line in (*lines, *self._written):
+        for line in (*self._informing(report, width, verbosity), *lines, *self._written):
             terminalreporter.write_line(line)
         if self._optimizes and self._session is not None:
             from pytest_pmpo.plugin import optimize  # nobody else pays for the optimizer
 
             optimize.run(self.config, self.checker, self.results, self._session)
+
+    def _informing(self, report: Report, width: int, verbosity: int) -> Iterator[str]:
+        """The tables of verdicts that inform only: their tests pass, and pytest prints nothing of a test that does."""
+        for entry in report.ranked() if verbosity >= 0 else ():
+            if entry.verdict.informs:
+                yield from (*failure(entry.verdict, width=width), "")
 
     @property
     def _optimizes(self) -> bool:

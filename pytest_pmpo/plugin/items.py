@@ -23,7 +23,7 @@ from pytest_pmpo.app.results import Result, trouble
 from pytest_pmpo.errors import PmpoError
 from pytest_pmpo.report.records import Trouble
 from pytest_pmpo.report.terminal import one_line
-from pytest_pmpo.report.text import visible_characters
+from pytest_pmpo.report.text import plain, visible_characters
 from pytest_pmpo.testing import PromptRegressionError
 
 
@@ -218,6 +218,8 @@ def properties(result: Result) -> list[tuple[str, object]]:
     if verdict.comparison is not None:
         c = verdict.comparison
         rows += [("pmpo_base", c.base_mean), ("pmpo_delta", c.delta), ("pmpo_low", c.low), ("pmpo_high", c.high)]
+    if verdict.informs:
+        rows.append(("pmpo_informs", plain(verdict.reason)))
     if verdict.form is not None:
         rows += [("pmpo_form", verdict.form.form), ("pmpo_without_form", verdict.form.rest)]
     rows += [(f"pmpo_fixture[{id_}]", fixture.value) for id_, fixture in result.stored.fixtures.items()]

@@ -86,7 +86,7 @@ def _of(entry: Entry) -> Iterable[Annotation]:
     kind: Kind
     if v.failed:
         kind = "error"
-    elif v.status == "inconclusive":
+    elif v.informs or v.status == "inconclusive":
         kind = "warning"
     elif v.status == "improved":
         kind = "notice"

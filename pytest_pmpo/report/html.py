@@ -99,6 +99,7 @@ class Section:
     anchor: str
     status: Status
     glyph: str
+    informs: bool
     prompt: str
     model: str
     words: str
@@ -163,6 +164,7 @@ def _section(index: int, entry: Entry) -> Section:
         anchor=f"verdict-{index + 1}",
         status=v.status,
         glyph=GLYPHS[v.status],
+        informs=v.informs,
         prompt=plain(v.prompt),
         model=plain(v.model),
         words=size_words(v),
@@ -182,7 +184,7 @@ def _section(index: int, entry: Entry) -> Section:
         rows=tuple(_row(v, f, largest, entry, f.fixture_id in in_detail) for f in shown),
         rows_left_out=len(v.fixtures) - len(shown),
         notes=tuple(plain(note) for note in entry.notes),
-        is_open=v.status in ("regressed", "inconclusive", "improved"),
+        is_open=v.informs or v.status in ("regressed", "inconclusive", "improved"),
     )
 
 

@@ -121,8 +121,7 @@ def _size(parts: Sequence[str]) -> int:
 
 
 def _alert(report: Report) -> str:
-    statuses = {e.verdict.status for e in report.entries}
-    kind = "failed" if report.failed else "open" if "inconclusive" in statuses else "fine"
+    kind = "failed" if report.failed else "open" if report.is_open else "fine"
     return f"> [!{_ALERT[kind]}]\n> **pmpo** {headline(report)}"
 
 
@@ -148,6 +147,7 @@ def _row(entry: Entry, several: bool) -> str:
         delta = f"{change(toward_head(v, c.delta))} ({share(v, toward_head(v, c.delta))})"
         cells = [number(c.base_mean), number(c.head_mean), delta, f"{change(low)} … {change(high)}"]
     words = f"{v.status}: {size_words(v)}" if size_words(v) else v.status
+    words += " (informs only)" if v.informs else ""
     return f"| {_MARK[v.status]} | {name} | {words} | {' | '.join(cells)} |"
 
 
@@ -169,7 +169,7 @@ def _details(entry: Entry) -> str:
     if diff:
         parts.append(fenced(diff, "diff"))
     # a win that may be form must not look like more until somebody unfolds it
-    is_open = " open" if v.failed or v.form is not None else ""
+    is_open = " open" if v.failed or v.informs or v.form is not None else ""
     summary = f"{_MARK[v.status]} {html_code(v.prompt)} {v.status}"
     return f"<details{is_open}><summary>{summary}</summary>\n\n" + "\n\n".join(parts) + "\n\n</details>"
 

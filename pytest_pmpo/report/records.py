@@ -109,6 +109,11 @@ class Report:
         """Whether the build should fail."""
         return bool(self.troubles) or any(entry.verdict.failed for entry in self.entries)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a person should look although the build passes: nothing decided, or a failure that informs only."""
+        return any(entry.verdict.informs or entry.verdict.status == "inconclusive" for entry in self.entries)
+
     def ranked(self) -> tuple[Entry, ...]:
         """Entries by severity, failing ones first, then by path and model."""
         return tuple(

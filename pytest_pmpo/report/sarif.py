@@ -91,7 +91,7 @@ def _driver() -> dict[str, Any]:
 
 def _result(entry: Entry) -> dict[str, Any] | None:
     v = entry.verdict
-    if v.status not in ("regressed", "inconclusive") and not v.failed:
+    if v.status not in ("regressed", "inconclusive") and not (v.failed or v.informs):
         return None
     broken = any(f.broken for f in v.fixtures) and not mean_regressed(v)
     rule = "broken-fixture" if broken else v.status if v.status in _RULE_INDEX else "not-judged"

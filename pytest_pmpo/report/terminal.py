@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from pytest_pmpo.gate.blocking import note
 from pytest_pmpo.gate.records import Comparison, FixtureDelta, Status, Verdict
 from pytest_pmpo.report.records import Entry, Report
 from pytest_pmpo.report.text import (
@@ -110,10 +111,10 @@ def _name(entry: Entry, report: Report) -> str:
 
 
 def _beside(entry: Entry) -> str:
-    """What belongs under a verdict that passed; a failure has its own table."""
+    """What belongs under a verdict that passed; a failure has its own table, and so has one that informs only."""
     verdict = entry.verdict
-    if verdict.failed:
-        return ""
+    if verdict.failed or verdict.informs:
+        return note(verdict)
     parts = [_undecided(verdict) if verdict.status == "inconclusive" else "", form_words(verdict)]
     return "; ".join(part for part in parts if part)
 

@@ -113,9 +113,11 @@ def count(n: int, noun: str) -> str:
 
 
 def headline(report: Report) -> str:
-    """``5 verdicts: 1 regressed, 1 improved, 3 unchanged; 1 prompt could not be judged``."""
+    """``5 verdicts: 1 regressed, 1 improved, 3 unchanged; 1 informs only; 1 prompt could not be judged``."""
     kinds = ", ".join(f"{n} {status}" for status, n in report.counts().items())
     parts = [f"{count(len(report.entries), 'verdict')}: {kinds}"] if report.entries else []
+    informing = sum(e.verdict.informs for e in report.entries)
+    parts += [f"{informing} {'informs' if informing == 1 else 'inform'} only"] if informing else []
     parts += [f"{count(len(report.troubles), 'prompt')} could not be judged"] if report.troubles else []
     return "; ".join(parts) or "no prompt was judged"
 

@@ -60,6 +60,15 @@ def test_a_bank_beside_the_prompt_is_the_metric(project: Path) -> None:
     assert "proxy" not in verdict.reason
 
 
+@pytest.mark.parametrize(("blocking", "failed"), [("no-proxy", True), ("never", False)])
+def test_a_verdict_by_a_bank_blocks_where_those_by_proxies_inform(project: Path, blocking: str, failed: bool) -> None:
+    (project / "prompts/a.responses.jsonl").write_text(BANK + "\n")
+    (project / "prompts/a.j2").write_text(PROMPT.format(word="no", other="no"))
+    verdict = check(project, blocking=blocking, strict=True).entry.verdict
+    assert (verdict.metric.name, verdict.status) == ("response-bank", "inconclusive")
+    assert (verdict.failed, verdict.informs) == (failed, not failed)
+
+
 def test_without_a_bank_the_fixtures_decide_the_metric(project: Path) -> None:
     assert check(project).entry.verdict.metric.name == "cross-entropy"
 

@@ -285,3 +285,20 @@ def test_without_a_command_the_help_names_them_all(pmpo) -> None:
         done = pmpo(*arguments)
         assert (done.code, done.out) == (2, "")
         assert all(f"    {command.name} " in done.err for command in COMMANDS)
+
+
+def test_check_of_what_only_informs_is_0_with_its_table(repo: Repo, pmpo):
+    """Also with ``-q``; whoever reads the log sees it, and nothing is stopped."""
+    repo.worsen()
+    for quiet in ((), ("-q",)):
+        done = pmpo("check", "--blocking", "no-proxy", *quiet)
+        assert done.code == 0
+        assert "REGRESSED  prompts/spam.prompt.yml under fake" in done.out
+        assert "pmpo: 2 verdicts: 1 regressed, 1 unchanged; 1 informs only" in done.out
+
+
+@pytest.mark.parametrize("command", ["rank", "optimize"])
+def test_commands_that_block_nothing_have_no_blocking(pmpo, command: str):
+    """They judge no pull request."""
+    done = pmpo(command, "prompts/spam.prompt.yml", "--blocking", "never")
+    assert (done.code, "--blocking" in done.err) == (2, True)

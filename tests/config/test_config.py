@@ -89,7 +89,7 @@ def test_an_unknown_key_is_refused_with_line_and_near_miss(tmp_path: Path):
 def test_an_unknown_key_without_a_near_miss_lists_what_there_is(tmp_path: Path):
     """Someone who guesses sees all names."""
     message = refused(tmp_path, "[tool.pmpo]\nzzz = 1\n")
-    assert "known settings: alpha, base, baseline, cache" in message
+    assert "known settings: alpha, base, baseline, blocking, cache" in message
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path):
@@ -113,6 +113,11 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path):
         ('prompts = [""]', "prompts: should not be empty"),
         ('device = "tpu"', "device: should be one of auto, cpu, cuda, cuda:0, mps"),
         ('dtype = "int8"', "dtype: should be 'auto', 'float32', 'bfloat16' or 'float16'"),
+        ("blocking = true", "blocking: should be 'always', 'no-proxy' or 'never'"),
+        (
+            'blocking = "no_proxies"',
+            "blocking: should be 'always', 'no-proxy' or 'never'\n  hint: did you mean 'no-proxy'?",
+        ),
         ("hard_break = true", "hard_break: should be a valid number"),
         ("strict = 1", "strict: should be a valid boolean"),
         ("max_batch_tokens = 1.5", "max_batch_tokens: should be a valid integer"),
