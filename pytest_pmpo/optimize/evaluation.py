@@ -104,8 +104,8 @@ class Evaluation:
         A prompt the journal knows was usable; so a replay does not open the model.
 
         Args:
-            later: fixtures it is scored on only if it is accepted: of their texts the longest is tried, which is the
-                one that might not fit (a bank holds hundreds, and most candidates never meet them).
+            later: fixtures it is scored on only if it is accepted: of their texts the longest is tried, and those
+                that might not fit (a bank holds hundreds, and most candidates never meet them).
         """
         if self.journalled(prompt, fixtures):
             return None
@@ -116,7 +116,8 @@ class Evaluation:
             for fixture in fixtures:
                 self._encode(prompt, fixture, self.metric.continuations(fixture))
             for fixture in later:
-                self._encode_one(prompt, fixture, max(self.metric.continuations(fixture), key=lambda t: len(t.text)))
+                for text in self._at_risk(prompt, fixture):
+                    self._encode_one(prompt, fixture, text)
         except TemplateError:
             return "does not render"
         except EncodingError:
@@ -242,20 +243,30 @@ class Evaluation:
             rows.append(self._encoded[key])
         return tuple(rows)
 
-    def _encode_one(self, prompt: Prompt, fixture: Fixture, text: Continuation) -> EncodedSequence:
-        backend = self.scorer.backend
+    def _at_risk(self, prompt: Prompt, fixture: Fixture) -> Texts:
+        """The longest text, and all that may not fit: none has more tokens than UTF-8 bytes and an end of turn."""
+        first, *others = sorted(self.metric.continuations(fixture), key=lambda text: -len(text.text))
+        limit = self.scorer.backend.context_length
+        if limit is None:
+            return (first,)
+        room = limit - len(self._context(prompt, fixture).tokens)
+        return (first, *(t for t in others if len(t.text.encode("utf-8", "surrogatepass")) + t.end_of_turn > room))
+
+    def _context(self, prompt: Prompt, fixture: Fixture) -> EncodedContext:
         place = (prompt.template_digest, fixture.id)
         if place not in self._contexts:
-            self._contexts[place] = encode_context(
-                backend.tokenizer, render(prompt, fixture), location=fixture.location
-            )
+            turns = render(prompt, fixture)
+            self._contexts[place] = encode_context(self.scorer.backend.tokenizer, turns, location=fixture.location)
+        return self._contexts[place]
+
+    def _encode_one(self, prompt: Prompt, fixture: Fixture, text: Continuation) -> EncodedSequence:
         return encode_target(
-            backend.tokenizer,
-            self._contexts[place],
+            self.scorer.backend.tokenizer,
+            self._context(prompt, fixture),
             text,
             label=f"fixture {fixture.id!r}",
             location=fixture.location,
-            context_length=backend.context_length,
+            context_length=self.scorer.backend.context_length,
         )
 
     def _forget(self, prompt: Prompt, wanting: Sequence[tuple[Fixture, Texts]]) -> None:

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pytest_pmpo.errors import BudgetError
+from pytest_pmpo.errors import BudgetError, EncodingError
 from pytest_pmpo.optimize.budget import Budget, Ledger
 from pytest_pmpo.optimize.evaluation import Evaluation
 from pytest_pmpo.optimize.state import Journal
 from pytest_pmpo.prompts.model import Fixture, Prompt
-from pytest_pmpo.scoring.backends.fake import FakeBackend
+from pytest_pmpo.prompts.render import render
+from pytest_pmpo.scoring.backends.fake import FakeBackend, FakeTokenizer
 from pytest_pmpo.scoring.metrics.cross_entropy import CrossEntropy
+from pytest_pmpo.scoring.metrics.response_bank import BankedResponse, ResponseBank
 from pytest_pmpo.scoring.scorer import Scorer
 
 Open = Callable[..., Evaluation]
@@ -88,3 +90,45 @@ def test_a_prompt_that_does_not_render_or_fit_is_named_and_not_raised(
     assert evaluation.unusable(prompt.with_text(0, 0, "{{ nothing }}"), fixtures) == "does not render"
     backend.context_length = 200
     assert "too long" in (evaluation.unusable(prompt.with_text(0, 0, "long " * 50), fixtures) or "")
+
+
+@pytest.mark.parametrize(("finished", "room", "fits"), [(True, 91, True), (True, 90, False), (False, 90, True)])
+def test_of_a_later_fixtures_texts_the_one_of_most_tokens_has_to_fit_and_not_that_of_most_characters(
+    open_evaluation: Open, backend: FakeBackend, prompt: Prompt, fixtures: tuple[Fixture, ...],
+    finished: bool, room: int, fits: bool,
+) -> None:  # fmt: skip
+    evaluation = open_evaluation()
+    held = [BankedResponse("a" * 60, 1.0, True, -1.0), BankedResponse("\u6f22" * 30, 0.0, finished, -1.0)]
+    evaluation.use(ResponseBank({fixture.id: held if fixture is fixtures[-1] else held[:1] for fixture in fixtures}))
+    turns = render(prompt, fixtures[-1])
+    context = backend.tokenizer.encode(backend.tokenizer.render(turns, generation_prompt=True), special_tokens=False)
+    backend.context_length = len(context) + room
+    reason = evaluation.unusable(prompt, fixtures[:1], fixtures[-1:])
+    assert (reason is None) == fits
+    if fits:
+        evaluation.score([prompt], fixtures[-1:])
+    else:
+        with pytest.raises(EncodingError):
+            evaluation.score([prompt], fixtures[-1:])
+
+
+def test_where_there_is_room_one_text_of_a_later_fixture_is_tried(
+    open_evaluation: Open,
+    backend: FakeBackend,
+    prompt: Prompt,
+    fixtures: tuple[Fixture, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    evaluation = open_evaluation()
+    held = [BankedResponse(f"{i:03}", 1.0, True, -1.0) for i in range(100)]
+    evaluation.use(ResponseBank({fixture.id: held for fixture in fixtures}))
+    encoded: list[str] = []
+    encode = FakeTokenizer.encode
+
+    def counted(self: FakeTokenizer, text: str, *, special_tokens: bool) -> tuple[int, ...]:
+        encoded.append(text)
+        return encode(self, text, special_tokens=special_tokens)
+
+    monkeypatch.setattr(FakeTokenizer, "encode", counted)
+    assert evaluation.unusable(prompt, fixtures[:1], fixtures[-1:]) is None
+    assert len(encoded) == (1 + 100) + (1 + 1)
