@@ -29,9 +29,7 @@ from pytest_pmpo.report.text import visible_characters
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which prompts, and the options of the common table."""
     parser.add_argument("paths", nargs="*", metavar="PATH", help="prompt files or folders (default: all configured)")
-    parser.add_argument(
-        "-q", "--quiet", action="store_true", help="print failures and the count only"
-    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print failures and the count only")
     add_options(parser, (*SETTINGS, *OUTPUTS, *RUN))
 
 

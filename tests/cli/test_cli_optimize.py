@@ -72,6 +72,18 @@ def test_the_same_command_resumes(project: Path, capsys: pytest.CaptureFixture[s
     assert "resuming" in capsys.readouterr().out
 
 
+def test_what_a_pull_request_is_blocked_by_changes_no_optimization(project: Path) -> None:
+    texts = []
+    for more in ("strict = true\nalpha = 0.001\n", 'blocking = "never"\n'):
+        file = project / "pyproject.toml"
+        file.write_text(f"{file.read_text()}{more}")
+        out = f"out{len(texts)}"
+        assert main(["optimize", "prompts/praise.md", "--rounds", "1", "--no-cache", "--out", out]) == 0
+        texts.append((project / out / "praise.md").read_text())
+    assert "not confirmed on held-out fixtures (inconclusive)" in texts[0]
+    assert texts[0] == texts[1]
+
+
 def test_too_few_fixtures_say_why_and_the_exit_code_is_two(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = project / "prompts" / "praise.fixtures.yaml"
     file.write_text("\n".join(file.read_text().splitlines()[:5]) + "\n")
