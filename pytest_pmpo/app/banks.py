@@ -7,6 +7,7 @@ would answer, the comparison cannot be defended: the verdict is ``inconclusive``
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from pytest_pmpo.app.models import Engine
 from pytest_pmpo.app.project import Task
 from pytest_pmpo.errors import BankError, Location
 from pytest_pmpo.gate.records import Verdict
+from pytest_pmpo.gate.wording import amount
 from pytest_pmpo.prompts.model import Note, Prompt
 from pytest_pmpo.prompts.source import Source
 from pytest_pmpo.responses.bank import bank_names, read_bank
@@ -108,7 +110,8 @@ def defend(verdict: Verdict, path: str, head: PromptScore, base: PromptScore | N
     if verdict.comparison is None:
         return verdict
     if not short:
-        return _with_what_helps(verdict, head)
+        # a saved baseline's numbers, and so their bias, do not change with the bank
+        return _with_what_helps(verdict if base is None else _with_a_larger_bank(verdict, path, head), head)
     from pytest_pmpo.responses.topup import plan
 
     worst = min(short, key=_share)
@@ -141,6 +144,21 @@ def _with_what_helps(verdict: Verdict, head: PromptScore) -> Verdict:
     line = (
         f"only {reach.informative:.0%} of the fixtures have right and wrong responses in the bank; the others cannot "
         "tell prompts apart: more responses, finer grades or a stronger model would"
+    )
+    return replace(verdict, advice=(line, *verdict.advice))
+
+
+def _with_a_larger_bank(verdict: Verdict, path: str, head: PromptScore) -> Verdict:
+    """A verdict that only the bias of so small a bank leaves undecided says how to narrow it."""
+    c, reach = verdict.comparison, coverage(head)
+    if verdict.status != "inconclusive" or c is None or reach is None or c.systematic == 0 or verdict.tolerance is None:
+        return verdict
+    worse = c.lower_bound + c.systematic > 0 and c.delta > verdict.tolerance
+    if not worse and c.upper_bound - c.systematic > verdict.tolerance:
+        return verdict
+    line = (
+        f"pmpo bank build {path} --per-fixture {2 * math.ceil(reach.responses)}, then judge again: so small a bank may "
+        f"be off by {amount(c.systematic, verdict.metric, c.base_mean)}, one of twice the responses by about half"
     )
     return replace(verdict, advice=(line, *verdict.advice))
 

@@ -161,6 +161,45 @@ def test_a_verdict_that_passes_says_if_its_bank_could_hardly_have_shown_a_differ
     assert ("a difference could hardly show" in verdict.reason) == said
 
 
+@pytest.mark.parametrize(("bias", "status"), [(-0.25, "inconclusive"), (0.0, "regressed")])
+def test_where_a_small_banks_bias_alone_leaves_it_undecided_the_advice_is_a_larger_bank(
+    bias: float, status: str
+) -> None:
+    head = biased(valued(score(0.5, 1.0), [0.30, 0.31] * 4), bias)
+    base = valued(score(0.5, 1.0), [0.5] * 8)
+    verdict = defend(decide(head, base, Policy(), model="fake"), "prompts/a.j2", head, base)
+    assert verdict.status == status
+    assert any("pmpo bank build prompts/a.j2 --per-fixture 8" in line for line in verdict.advice) == bool(bias)
+    if bias:
+        assert "--per-fixture 8, then judge again" in verdict.advice[0]
+        assert "off by 25 points" in verdict.advice[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "bias"), [([0.1, 0.9] * 4, -0.01), ([0.5] * 8, -0.25)], ids=["chance decides", "passes all the same"]
+)
+def test_where_the_bias_is_not_why_it_is_undecided_no_larger_bank_is_advised(values: list[float], bias: float) -> None:
+    head, base = biased(valued(score(0.5, 1.0), values), bias), valued(score(0.5, 1.0), [1 - v for v in values])
+    if bias < -0.1:
+        base = biased(base, bias)  # the same for both: it cancels
+    verdict = defend(decide(head, base, Policy(), model="fake"), "prompts/a.j2", head, base)
+    assert not any("--per-fixture" in line for line in verdict.advice)
+
+
+def test_against_a_saved_baseline_a_larger_bank_is_not_advised() -> None:
+    """The baseline's numbers, and so their bias, do not change with the bank."""
+    head, base = biased(valued(score(0.5, 1.0), [0.30, 0.31] * 4), -0.25), valued(score(0.5, 1.0), [0.5] * 8)
+    against = defend(decide(head, base, Policy(), model="fake"), "prompts/a.j2", head, None)
+    assert against.status == "inconclusive"
+    assert not any("--per-fixture" in line for line in against.advice)
+
+
+def biased(whole: PromptScore, bias: float) -> PromptScore:
+    rows = whole.fixtures
+    measured = [replace(f.measurement, details={**f.measurement.details, "bias": bias}) for f in rows]
+    return replace(whole, fixtures=tuple(replace(f, measurement=m) for f, m in zip(rows, measured, strict=True)))
+
+
 def valued(whole: PromptScore, values: list[float]) -> PromptScore:
     rows = zip(whole.fixtures, values, strict=True)
     return replace(whole, fixtures=tuple(replace(f, measurement=replace(f.measurement, value=v)) for f, v in rows))
