@@ -18,7 +18,7 @@ from pytest_pmpo.report.redline import Piece, redline
 from pytest_pmpo.report.text import (
     change,
     facts,
-    form_words,
+    form_sentence,
     headline,
     interval,
     number,
@@ -171,7 +171,7 @@ def _section(index: int, entry: Entry) -> Section:
         reason=plain(v.reason),
         advice=tuple(plain(line) for line in v.advice),
         spent=plain(entry.spent),
-        form=form_words(v),
+        form=form_sentence(v),
         unit=plain(v.metric.unit),
         base=number(c.base_mean) if c is not None else "",
         head=number(v.head_mean),

@@ -15,7 +15,16 @@ from pytest_pmpo.optimize.shown import Shown
 from pytest_pmpo.prompts.edit import is_added
 from pytest_pmpo.report.optimize_chart import LossChart, loss_chart
 from pytest_pmpo.report.redline import Piece, redline
-from pytest_pmpo.report.text import change, count, form_words, interval, number, plain, toward_head, visible_characters
+from pytest_pmpo.report.text import (
+    change,
+    count,
+    form_sentence,
+    interval,
+    number,
+    plain,
+    toward_head,
+    visible_characters,
+)
 from pytest_pmpo.report.tokens import moves
 
 INERT = 0.005
@@ -88,7 +97,7 @@ class Page:
     """The whole report.
 
     Attributes:
-        form: how much of a change of cross-entropy is form; empty where that was not measured.
+        form: how much of a change of cross-entropy is form, a sentence; empty where that was not measured.
         shown: fixtures the patch's prompt shows, with what to do about them.
     """
 
@@ -127,7 +136,7 @@ def page(result: OptimizeResult) -> Page:
         won=result.won,
         headline=_headline(result),
         reason=plain(result.reason),
-        form=form_words(verdict) if verdict else "",
+        form=form_sentence(verdict) if verdict else "",
         path=plain(result.path),
         unit=plain(result.metric.unit),
         measure=_measure(result),

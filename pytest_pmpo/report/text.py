@@ -107,6 +107,12 @@ def form_words(verdict: Verdict) -> str:
     )
 
 
+def form_sentence(verdict: Verdict) -> str:
+    """``form_words`` as a sentence of its own; empty where they are."""
+    words = form_words(verdict)
+    return f"Form or quality? {words[0].upper()}{words[1:]}." if words else ""
+
+
 def count(n: int, noun: str) -> str:
     """``1 prompt``, ``12 prompts``."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -24,7 +24,7 @@ from pytest_pmpo.report import optimize_report
 from pytest_pmpo.report.optimize_chart import loss_chart
 from pytest_pmpo.report.optimize_live import LiveTable
 from pytest_pmpo.report.optimize_page import page
-from pytest_pmpo.report.text import change
+from pytest_pmpo.report.text import change, form_words
 from pytest_pmpo.scoring.backends.fake import FakeBackend
 from pytest_pmpo.scoring.metrics.cross_entropy import CrossEntropy
 from pytest_pmpo.scoring.metrics.response_bank import ResponseBank
@@ -102,6 +102,7 @@ def test_how_much_is_form_stands_above_everything_that_is_measured(result: Optim
     assert result.verdict is not None
     assert result.verdict.form is not None
     said = page(result).form
+    assert said.startswith("Form or quality? Of ")
     assert f"{change(result.verdict.form.form)} is form" in said
     for text in (optimize_report.markdown(result), optimize_report.html(result)):
         assert (
@@ -110,7 +111,7 @@ def test_how_much_is_form_stands_above_everything_that_is_measured(result: Optim
             < text.index("held-out</t" if "<t" in text else "| held")
         )
     without = replace(result, verdict=replace(result.verdict, form=None))
-    assert "Form and content" not in optimize_report.markdown(without) + optimize_report.html(without)
+    assert "Form or quality" not in optimize_report.markdown(without) + optimize_report.html(without)
 
 
 def test_the_redline_rebuilds_both_prompts(result: OptimizeResult) -> None:
@@ -256,7 +257,8 @@ def test_the_live_view_shows_rounds_tokens_and_the_end(tmp_path: Path, terminal:
     for row in result.rounds:
         assert f"{row.heldout:.3f}" in text
     assert "stopped (rounds)" in text
-    assert page(result).form in " ".join(text.split())
+    assert result.verdict is not None
+    assert form_words(result.verdict) in " ".join(text.split())
     assert f"{result.spent.forward_tokens:,}" in text
     assert ("\x1b[" in text) == terminal
 
