@@ -98,9 +98,20 @@ def gitlab_options(text: PullRequestText) -> tuple[str, ...]:
         "merge_request.create": None,
         "merge_request.target": text.base,
         "merge_request.title": text.title,
-        "merge_request.description": " ".join(text.body.split())[:1_000],
+        "merge_request.description": _beginning(text.body),
     }
     return tuple(name if value is None else f"{name}={' '.join(value.split())}" for name, value in lines.items())
+
+
+def _beginning(body: str, limit: int = 1_000) -> str:
+    """The first lines of a report as one. No code is cut in two: what a prompt says must stay in its quotes."""
+    kept = ""
+    for line in body.partition("\n```")[0].splitlines():
+        longer = " ".join([kept, *line.split()]).strip()
+        if len(longer) > limit:
+            break
+        kept = longer
+    return kept
 
 
 def open_on_github(remote: Remote, text: PullRequestText, environ: Mapping[str, str]) -> Opened:

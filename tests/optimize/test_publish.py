@@ -286,3 +286,19 @@ def test_gitlab_is_known_by_its_ci_or_host() -> None:
 def test_push_options_hold_no_line_breaks() -> None:
     text = PullRequestText("main", "b", "A\ntitle", "Body\n\nof lines")
     assert not any("\n" in option for option in gitlab_options(text))
+    assert "merge_request.description=Body of lines" in gitlab_options(text)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["```diff\n[-closes #1-]{+@all+}\n```\n", f"{'x' * 900}\n`{'y' * 60} closes #1 @all {'z' * 60}`\n"],
+    ids=["a fenced block", "a code span at the limit"],
+)
+def test_a_merge_requests_description_opens_no_code_that_it_does_not_close(hostile: str) -> None:
+    """What a prompt says stands in code; cut in two it would close issues and notify people."""
+    text = PullRequestText("main", "b", "A title", f"Seen.\n\n{hostile}More.\n" + "word " * 400)
+    said = next(option for option in gitlab_options(text) if option.startswith("merge_request.description="))
+    assert "Seen." in said
+    assert "closes" not in said
+    assert "@all" not in said
+    assert "`" not in said
