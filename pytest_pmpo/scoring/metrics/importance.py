@@ -99,16 +99,22 @@ def self_normalised(
         1 / math.fsum(share**2 for share in shares),
         math.fsum(n * math.exp(min(weight, log_limit)) for weight, n in zip(log_weights, stands_for, strict=True))
         / math.fsum(stands_for),
-        _bias(terms, grades, value),
+        _bias(terms, shares, grades, value),
     )
 
 
-def _bias(terms: Sequence[float], grades: Sequence[float], value: float) -> float:
+def _bias(terms: Sequence[float], shares: Sequence[float], grades: Sequence[float], value: float) -> float:
     """Of the weighted mean ``value`` of ``grades``, by leaving each response out in turn; 0 where all grades agree."""
     k = len(terms)
     if k == 1 or min(grades) == max(grades):
         return 0.0
-    without = [_weighted([*terms[:j], *terms[j + 1 :]], [*grades[:j], *grades[j + 1 :]]) for j in range(k)]
+    without = [
+        # taking a share above a half out of the sum would leave little but rounding
+        (value - share * grade) / (1 - share)
+        if share < 0.5
+        else _weighted([*terms[:j], *terms[j + 1 :]], [*grades[:j], *grades[j + 1 :]])
+        for j, (share, grade) in enumerate(zip(shares, grades, strict=True))
+    ]
     corrected = k * value - (k - 1) * math.fsum(without) / k
     return value - min(max(corrected, 0.0), 1.0)
 
