@@ -85,8 +85,8 @@ def level(job: tuple[str, int, int, int]) -> Level:
         drawn = nulls.clusters(name, rng, n)
         worst = float(np.max(drawn.sums / drawn.weights)) * SCALE
         counts += (alarms(drawn, ALPHA), alarms(drawn, SHARED), covers(drawn), worst > HARD_BREAK)
-    shares = [float(c) for c in counts / replications]
-    return Level(name, n, replications, *shares, parts=_parts(name, n, few), parts_replications=few)
+    own, shared, covered, broken = (float(c) for c in counts / replications)
+    return Level(name, n, replications, own, shared, covered, broken, _parts(name, n, few), few)
 
 
 def _parts(name: str, n: int, replications: int) -> dict[str, float]:

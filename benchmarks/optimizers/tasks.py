@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from pytest_pmpo.prompts.formats.base import READS_NOTHING, ParseContext
 from pytest_pmpo.prompts.formats.text import TextFormat
@@ -55,13 +56,18 @@ def load(name: str, heldout: int, seed: int) -> Task:
     chosen = rng.sample(range(len(rows)), min(len(rows), TRAIN + SELECTION + heldout))
     fixtures = []
     for place, number in enumerate(chosen):
-        part = "train" if place < TRAIN else "selection" if place < TRAIN + SELECTION else "heldout"
         text, label = rows[number]
-        fixtures.append(replace(Fixture(f"{name}-{number}", {"input": text}, label), split=part))
+        fixtures.append(replace(Fixture(f"{name}-{number}", {"input": text}, label), split=_part(place)))
     data = f"{instructions}\n\nQuestion: {{{{ input }}}}\nAnswer:\n".encode()
     context = ParseContext(read=READS_NOTHING.__getitem__)
     prompt = TextFormat().parse(f"{name}.md", data, context)[0].prompt
     return Task(name, data, PromptSuite(prompt, tuple(fixtures)), tokens, name != "alpaca_eval")
+
+
+def _part(place: int) -> Literal["train", "selection", "heldout"]:
+    if place < TRAIN:
+        return "train"
+    return "selection" if place < TRAIN + SELECTION else "heldout"
 
 
 Rows = list[tuple[str, Label]]

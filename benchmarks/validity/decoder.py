@@ -94,7 +94,7 @@ class Decoder:
         s, (b, t, _) = self.shape, x.shape
         packed = functional.linear(functional.rms_norm(x, x.shape[-1:], layer.norm1, s.epsilon), layer.qkv, layer.bias)
         packed = packed.view(b, t, s.heads + 2 * s.groups, s.head_size).transpose(1, 2)
-        q, k, v = packed.split((s.heads, s.groups, s.groups), 1)
+        q, k, v = torch.split(packed, [s.heads, s.groups, s.groups], 1)
         return _rotate(q, rotary), _rotate(k, rotary), v
 
     def finish(self, layer: Layer, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
@@ -153,7 +153,10 @@ class Slots:
     def __init__(self, decoder: Decoder, slots: int, length: int) -> None:
         s = decoder.shape
         size = (slots, s.groups, length, s.head_size)
-        make = lambda: torch.zeros(size, dtype=decoder.dtype, device=decoder.device)  # noqa: E731 - 2 × layers of them
+
+        def make() -> torch.Tensor:
+            return torch.zeros(size, dtype=decoder.dtype, device=decoder.device)
+
         self.decoder, self.length = decoder, length
         self.cache: KeyValues = [(make(), make()) for _ in range(s.layers)]
 

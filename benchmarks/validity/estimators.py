@@ -119,7 +119,7 @@ def shrunk(strength: float) -> Estimator:
         value = self_normalised(bank)
         w = np.exp(bank.log_w - _top(bank, bank.log_w))
         size = _sum(bank.item, w, bank.run.n) ** 2 / np.maximum(_sum(bank.item, w * w, bank.run.n), 1e-300)
-        return (size * value + strength * value.mean(1, keepdims=True)) / (size + strength)
+        return np.asarray((size * value + strength * value.mean(1, keepdims=True)) / (size + strength))
 
     return estimate
 

@@ -52,9 +52,9 @@ def _panel(x0: int, title: str, across: Floats, up: Floats, differs: np.ndarray,
         f'<text transform="translate({x0 - 42} {middle_y}) rotate(-90)" text-anchor="middle">'
         f"change of graded {truth} accuracy</text>",
     ]
-    for value in (-10, -5, 5, 10):
-        x = middle_x + value / LIMIT * half
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle" fill="#555555">{value:+d}</text>')
+    for errors in (-10, -5, 5, 10):
+        x = middle_x + errors / LIMIT * half
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle" fill="#555555">{errors:+d}</text>')
     for value in (-0.3, -0.2, -0.1, 0.1, 0.2, 0.3):
         if abs(value) < top:
             y = middle_y - value / top * half
@@ -101,7 +101,8 @@ def main() -> None:
         for run, truth in zip(runs, truths, strict=True):
             values = of(run) if of is not None else self_normalised(subset(run, proposals, k))
             found.append(points(run, truth, values))
-        panels.append((title, *(np.concatenate(column) for column in zip(*found, strict=True))))
+        across, up, differs = (np.concatenate(column) for column in zip(*found, strict=True))
+        panels.append((title, across, up, differs))
     options.out.write_text(draw(panels, "greedy" if runs[0].sampled is None else "sampled"), encoding="utf-8")
 
 
