@@ -151,10 +151,9 @@ def _with_what_helps(verdict: Verdict, head: PromptScore) -> Verdict:
 def _with_a_larger_bank(verdict: Verdict, path: str, head: PromptScore) -> Verdict:
     """A verdict that only the bias of so small a bank leaves undecided says how to narrow it."""
     c, reach = verdict.comparison, coverage(head)
-    if verdict.status != "inconclusive" or c is None or reach is None or c.systematic == 0 or verdict.tolerance is None:
+    if verdict.status != "inconclusive" or c is None or reach is None or verdict.tolerance is None:
         return verdict
-    worse = c.lower_bound + c.systematic > 0 and c.delta > verdict.tolerance
-    if not worse and c.upper_bound - c.systematic > verdict.tolerance:
+    if not c.hidden_by_bias(verdict.tolerance):
         return verdict
     line = (
         f"pmpo bank build {path} --per-fixture {2 * math.ceil(reach.responses)}, then judge again: so small a bank may "

@@ -77,6 +77,11 @@ class Comparison:
     needed_for_delta: int | None = None
     systematic: float = 0.0
 
+    def hidden_by_bias(self, tolerance: float) -> bool:
+        """Whether these fixtures would decide but for ``systematic``."""
+        worse = self.lower_bound + self.systematic > 0 and self.delta > tolerance
+        return self.systematic > 0 and (worse or self.upper_bound - self.systematic <= tolerance)
+
 
 @dataclass(frozen=True, slots=True)
 class FixtureDelta:

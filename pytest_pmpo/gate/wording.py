@@ -138,11 +138,10 @@ class Wording:
     @property
     def _small_bank(self) -> str:
         """Said where chance alone would have let the difference be decided."""
-        c, error = self.comparison, self.comparison.systematic
-        worse = c.lower_bound + error > 0 and c.delta > self.tolerance
-        if error == 0 or not (worse or c.upper_bound - error < 0 or c.upper_bound - error <= self.tolerance):
+        if not self.comparison.hidden_by_bias(self.tolerance):
             return ""
-        return f"; so small a bank may itself be off by {self.size(error)}, which more responses would narrow"
+        error = self.size(self.comparison.systematic)
+        return f"; so small a bank may itself be off by {error}, which more responses would narrow"
 
     @property
     def _blind(self) -> bool:

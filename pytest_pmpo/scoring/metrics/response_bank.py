@@ -148,18 +148,13 @@ def coverage(score: PromptScore) -> Coverage | None:
     """The coverage behind a score by a response bank (weighted means over fixtures); None for other metrics."""
     if score.metric.name != NAME or not score.fixtures:
         return None
-    total = math.fsum(f.weight for f in score.fixtures)
-
-    def mean(name: str) -> float:
-        return math.fsum(f.weight * f.measurement.details[name] for f in score.fixtures) / total
-
-    share = mean("coverage")
+    share = _mean(score, "coverage")
     return Coverage(
         share,
         _standard_error(score, share),
-        mean("effective_sample_size"),
-        mean("responses"),
-        mean("informative"),
+        _mean(score, "effective_sample_size"),
+        _mean(score, "responses"),
+        _mean(score, "informative"),
         len(score.fixtures),
     )
 
@@ -171,12 +166,13 @@ def systematic_error(base: PromptScore, head: PromptScore) -> float:
     """
     if head.metric.name != NAME or not head.fixtures:
         return 0.0
-    return abs(_bias(head) - _bias(base))
+    return abs(_mean(head, "bias") - _mean(base, "bias"))
 
 
-def _bias(score: PromptScore) -> float:
+def _mean(score: PromptScore, detail: str) -> float:
+    """Over fixtures, by weight; 0 for what a saved baseline does not keep."""
     total = math.fsum(f.weight for f in score.fixtures)
-    return math.fsum(f.weight * f.measurement.details.get("bias", 0.0) for f in score.fixtures) / total
+    return math.fsum(f.weight * f.measurement.details.get(detail, 0.0) for f in score.fixtures) / total
 
 
 def _standard_error(score: PromptScore, share: float) -> float:
