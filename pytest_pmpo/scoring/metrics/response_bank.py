@@ -162,7 +162,8 @@ def coverage(score: PromptScore) -> Coverage | None:
 def systematic_error(base: PromptScore, head: PromptScore) -> float:
     """What a difference of two estimates by one small bank may be off by, in accuracy, however many fixtures there are.
 
-    It is the difference of their jackknife biases, weighted means over fixtures; 0 for every other metric.
+    It is the difference of their jackknife biases, weighted means over fixtures; 0 for every other metric. A saved
+    baseline keeps no bias, so all of the head's counts.
     """
     if head.metric.name != NAME or not head.fixtures:
         return 0.0
