@@ -37,7 +37,7 @@ def main() -> None:
     if not options.tables:
         if not DATA.is_dir():
             raise SystemExit("the public data is not beside the project (../shared/data): nothing to measure")
-        engine = Engine(options.model, options.device, options.dtype)
+        engine = Engine(options.model, options.device, options.dtype, options.memory / options.processes)
         if options.selection_cost:
             for name in options.tasks:
                 task = load(name, 0, 0)
@@ -103,6 +103,7 @@ def _options() -> argparse.Namespace:
     add("--written", type=int, default=512, help="most tokens of a rewriter's answer")
     add("--answer-tokens", type=int, default=0, help="most tokens of a graded answer; default the task's own")
     add("--processes", type=int, default=1, help="runs side by side, each process with its own copy of the model")
+    add("--memory", type=float, default=0.9, help="share of the GPU's memory for all of them; less beside other runs")
     add("--minutes", type=float, default=float("inf"), help="no run begins later than this")
     add("--objective", choices=("loss", "bank"), default="loss", help="of the labels, or of a response bank")
     add("--bank-per-fixture", type=int, default=6, metavar="N", help="responses to each fixture")

@@ -27,6 +27,8 @@ class Engine:
     model: str
     device: str
     dtype: str
+    memory: float = 1.0
+    """Share of the GPU's memory that this process may take; a neighbour that takes all makes the others fail."""
 
     @property
     def name(self) -> str:
@@ -38,6 +40,10 @@ class Engine:
 
         It has no cache: a strategy that comes later must not find for nothing what an earlier one paid for.
         """
+        if self.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.set_per_process_memory_fraction(self.memory)
         model = resolve(self.model, root=Path.cwd())
         return Scorer(model.fingerprint, lambda: model.open(self.device, self.dtype))
 
@@ -80,7 +86,11 @@ def _work(job: Job, engine: Engine, settings: Settings, deadline: float) -> Outc
         _held.append(engine.open())
     task = load(job.task, settings.heldout, job.seed)
     try:
-        return optimize(task, job.strategy, _held[0], engine.name, job.seed, settings)
-    except PmpoError as error:
+        outcome = optimize(task, job.strategy, _held[0], engine.name, job.seed, settings)
+    except (PmpoError, RuntimeError) as error:
         print(f"{job} failed: {error}", flush=True)
         return None
+    if outcome.ending == "failed":  # its budget is not spent: no row of a comparison, and the next call begins it anew
+        print(f"{job} failed in the middle, with the model or its rewriter", flush=True)
+        return None
+    return outcome

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from benchmarks.validity.decoder import Decoder, KeyValues, Slots
+from pytest_pmpo.scoring.backends.budget import is_out_of_memory
 
 CHECK_EVERY = 8  # steps between looks at which answers have ended: each look waits for the GPU
 
@@ -141,7 +142,15 @@ def log_probabilities(
             batch = mine[-max(1, budget // longest) :]
             del mine[-len(batch) :]
             rows = [texts[i][0] - first for i in batch]
-            values = _score(decoder, [texts[i][1] for i in batch], rows, part, hidden, prefix, budget)
+            try:
+                values = _score(decoder, [texts[i][1] for i in batch], rows, part, hidden, prefix, budget)
+            except RuntimeError as error:  # another process has taken the memory
+                if len(batch) == 1 or not is_out_of_memory(error):
+                    raise
+                mine += batch
+                budget //= 2
+                torch.cuda.empty_cache()
+                continue
             for i, value in zip(batch, values, strict=True):
                 result[i] = value
     return result

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from pytest_pmpo.errors import EncodingError, PmpoError
+from pytest_pmpo.errors import BackendError, EncodingError, PmpoError
 from pytest_pmpo.prompts.model import Fixture, Note, Turn
 from pytest_pmpo.prompts.render import render
 from pytest_pmpo.responses.bank import append, read_bank
@@ -176,7 +176,10 @@ class _Run:
         """Answers to each conversation, and what kept the rest from coming."""
         generator = self.writer.generator
         if not isinstance(generator, RowWise):
-            return generator.generate(turns, settings, samples=count), None
+            try:
+                return generator.generate(turns, settings, samples=count), None
+            except RuntimeError as error:
+                raise BackendError(f"the model failed while writing: {error}") from error
         found: list[tuple[Generation, ...]] = [()] * len(turns)
         try:
             for index, answers in generator.rows(turns, settings, samples=count):

@@ -51,6 +51,26 @@ def test_log_probabilities_are_those_of_transformers(models: tuple[Any, Decoder]
     assert found == pytest.approx(wanted, abs=1e-4)
 
 
+def test_log_probabilities_on_a_gpu_that_others_have_filled_are_the_same(
+    models: tuple[Any, Decoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, decoder = models
+    texts = [(0, [3]), (2, [4, 5, 6, 7, 8]), (1, [9, 10]), (3, [1]), (0, [60, 61, 62])]
+    expected = log_probabilities(decoder, CONTEXTS, texts, 4096)
+    whole, rows = Decoder.score, []
+
+    def scarce(self: Decoder, tokens: Any, *rest: Any) -> Any:
+        rows.append(len(tokens))
+        if len(tokens) > 1:
+            raise RuntimeError("Expected mha_graph.execute(handle, variant_pack).is_good() to be true, but got false.")
+        return whole(self, tokens, *rest)
+
+    monkeypatch.setattr(Decoder, "score", scarce)
+    assert log_probabilities(decoder, CONTEXTS, texts, 4096) == pytest.approx(expected, abs=1e-5)
+    assert rows[0] == 5
+    assert rows[-1] == 1
+
+
 def test_greedy_answers_are_those_of_transformers_with_fewer_slots_than_answers(models: tuple[Any, Decoder]) -> None:
     model, decoder = models
     sampler = Sampler(decoder, END, slots=3, length=64, limit=20, seed=0)

@@ -122,6 +122,22 @@ def test_a_killed_run_loses_one_batch_at_most_and_goes_on_with_other_seeds(tmp_p
     assert killed.calls[0][2] != resumed.calls[0][2]
 
 
+def test_a_model_that_fails_while_writing_says_so_and_what_was_drawn_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "p.responses.jsonl"
+    many = [Fixture(f"f{i}", {"q": f"{i}?"}, Expected("yes")) for i in range(BATCH * 2)]
+    wanted = demands(load(file, "b"), many, proposals(PROMPT, ("base",)), 1, "model-a")
+
+    class Failing(Scripted):
+        def generate(self, *args: object, **kwargs: object) -> list[tuple[Generation, ...]]:
+            if self.calls:
+                raise RuntimeError("CUDA error: the launch timed out")
+            return super().generate(*args, **kwargs)  # type: ignore[arg-type]
+
+    with pytest.raises(BackendError, match="the model failed while writing: CUDA error: the launch timed out"):
+        fill(file, load(file, "b"), wanted, writer(Failing("yes")))
+    assert len(load(file, "b").responses) == BATCH
+
+
 def test_a_changed_input_or_another_model_asks_for_new_responses(tmp_path: Path) -> None:
     file = tmp_path / "p.responses.jsonl"
     build(file, Scripted("yes"), per_fixture=3)

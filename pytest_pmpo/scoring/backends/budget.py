@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import warnings
 from typing import Any
 
@@ -16,6 +17,12 @@ CUDA_TOKENS = 16640
 
 SMALLEST = 64
 _SHARE = 0.6  # of free memory; the rest is for keys, values, logits and fragmentation
+# torch's CPU allocator says it only in words. Libraries below torch take memory beside its allocator: on a GPU that
+# other processes have filled they report an execution that failed. If it failed for another reason, halving soon ends.
+_IN_WORDS = re.compile(
+    r"can't allocate memory|out of memory|mha_graph\.execute"
+    r"|CU(BLAS|DNN)_STATUS_(ALLOC_FAILED|NOT_INITIALIZED|EXECUTION_FAILED|INTERNAL_ERROR)"
+)
 
 
 class TokenBudget:
@@ -50,8 +57,8 @@ class TokenBudget:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out; torch's CPU allocator says so only in words."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    """Whether an error means that memory ran out, or is how libraries below torch report that."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or _IN_WORDS.search(str(error)) is not None
 
 
 def free_bytes(device: torch.device) -> int:

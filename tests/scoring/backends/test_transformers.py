@@ -82,6 +82,38 @@ def test_out_of_memory_halves_the_budget_goes_on_and_says_so_once(
         assert a == pytest.approx(b, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes",
+        "CUDA error: out of memory",
+        "Triton Error [CUDA]: out of memory",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx( handle, opa, opb, m, n, k`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "Expected mha_graph.execute(handle, variant_pack, workspace_ptr.get()).is_good() to be true, but got false.",
+    ],
+)
+def test_libraries_that_find_a_full_gpu_are_tried_again_with_less(
+    build: Build, tree: Tree, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    model, rows = build("llama"), tree(1)
+    backend = TransformersBackend(model, Tokenizer())
+    expected = backend.score(rows)
+    forward = model.model.forward
+
+    def small(input_ids: Any, **options: Any) -> Any:
+        if input_ids.numel() > 70:
+            raise RuntimeError(words)
+        return forward(input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model.model, "forward", small)
+    backend._budget.tokens = 800
+    with pytest.warns(RuntimeWarning, match="out of memory; going on"):
+        scores = backend.score(rows)
+    for a, b in zip(scores, expected, strict=True):
+        assert a == pytest.approx(b, abs=1e-5)
+
+
 def test_other_failures_are_not_taken_for_want_of_memory(
     build: Build, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
