@@ -202,7 +202,7 @@ class Wording:
         return (*lines, self.sight())
 
     def _how_to_accept(self, deltas: Sequence[FixtureDelta]) -> str:
-        """The settings under which the same numbers pass."""
+        """The settings under which the same numbers pass; beside a verdict that blocks nothing, that they are optional."""
         c = self.comparison
         settings: list[str] = []
         if c.lower_bound > 0 and c.delta > self.tolerance:
@@ -211,7 +211,10 @@ class Wording:
         rises = [_nll_rise(d) for d in deltas if d.broken]
         if rises:
             settings.append(f"hard_break = {math.ceil(10 * max(rises)) / 10:g}")
-        return f"to accept this on purpose, set {' and '.join(settings)} for this path in [[tool.pmpo.override]]"
+        told = f"{' and '.join(settings)} for this path in [[tool.pmpo.override]]"
+        if self.policy.blocks(self.metric):
+            return f"to accept this on purpose, set {told}"
+        return f"this blocks nothing, and merging needs no setting; {told} would let it pass without a warning"
 
     def _how_to_conclude(self) -> str:
         fails = self.policy.strict and self.policy.blocks(self.metric)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -68,6 +69,24 @@ def test_what_strict_fails_follows_the_same_rule(score) -> None:
     verdict = by_loss(score, Policy(strict=True, hard_break=None, blocking="no-proxy"), spread=20)
     assert (verdict.status, verdict.failed, verdict.informs) == ("inconclusive", False, True)
     assert not any("so this fails" in line for line in verdict.advice)
+
+
+@pytest.mark.parametrize(("blocking", "judged"), [("no-proxy", by_loss), ("never", by_loss), ("never", by_bank)])
+def test_advice_beside_a_verdict_that_informs_says_that_nothing_blocks(
+    score, blocking: Blocking, judged: Callable[..., Verdict]
+) -> None:
+    """Nothing has to be accepted; the setting it names still is the one under which the same numbers pass."""
+    assert any("to accept this on purpose, set tolerance = " in line for line in judged(score, Policy()).advice)
+    informs = judged(score, Policy(blocking=blocking))
+    assert not any("to accept this" in line for line in informs.advice)
+    told = next(line for line in informs.advice if line.startswith("this blocks nothing, and merging needs no setting"))
+    tolerance = float(told.split("tolerance = ")[1].split()[0])
+    assert judged(score, Policy(blocking=blocking, tolerance=tolerance)).status == "passed"
+
+
+def test_a_bank_that_blocks_beside_proxies_that_inform_still_says_how_to_accept(score) -> None:
+    """``no-proxy`` changes nothing of what a bank's failure says."""
+    assert by_bank(score, Policy(blocking="no-proxy")).advice == by_bank(score, Policy()).advice
 
 
 def test_a_verdict_that_does_not_fail_is_left_as_it_is(score) -> None:
