@@ -202,7 +202,7 @@ class Wording:
         return (*lines, self.sight())
 
     def _how_to_accept(self, deltas: Sequence[FixtureDelta]) -> str:
-        """The settings under which the same numbers pass; beside a verdict that blocks nothing, that they are optional."""
+        """The settings under which the same numbers pass; where nothing blocks, that none is needed."""
         c = self.comparison
         settings: list[str] = []
         if c.lower_bound > 0 and c.delta > self.tolerance:

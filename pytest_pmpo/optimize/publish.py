@@ -26,6 +26,9 @@ TOKEN_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN")
 BODY_LIMIT = 60_000
 """Characters; GitHub takes 65,536, and the cut is marked."""
 
+GITLAB_LIMIT = 4_000
+"""Characters of a description that is sent as a push option."""
+
 _SECONDS = 60
 _URL = re.compile(
     r"(?:(?:https?|ssh|git)://(?:[^@/\s]+@)?(?P<host>[^/:\s]+)(?::\d+)?/|(?:[^@/\s]+@)?(?P<scp>[^/:\s]+):(?!//))"
@@ -94,24 +97,42 @@ def detect_service(remote: Remote, environ: Mapping[str, str]) -> Service:
 
 def gitlab_options(text: PullRequestText) -> tuple[str, ...]:
     """Push options that open a merge request or retitle the open one. One line each: git allows no more."""
-    lines = {
-        "merge_request.create": None,
-        "merge_request.target": text.base,
-        "merge_request.title": text.title,
-        "merge_request.description": _beginning(text.body),
-    }
-    return tuple(name if value is None else f"{name}={' '.join(value.split())}" for name, value in lines.items())
+    said = _escaped(_beginning(text.body))
+    return (
+        "merge_request.create",
+        f"merge_request.target={_one_line(text.base)}",
+        f"merge_request.title={_one_line(text.title)}",
+        *((f"merge_request.description={said}",) if said else ()),
+    )
 
 
-def _beginning(body: str, limit: int = 1_000) -> str:
-    """The first lines of a report as one. No code is cut in two: what a prompt says must stay in its quotes."""
-    kept = ""
-    for line in body.partition("\n```")[0].splitlines():
-        longer = " ".join([kept, *line.split()]).strip()
-        if len(longer) > limit:
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _escaped(text: str) -> str:
+    """Lines as GitLab reads them from a push option: a backslash and an ``n`` stand for a line break.
+
+    It knows no way to write these two characters themselves (``MergeRequests::PushOptionsHandlerService``), so such a
+    pair within the text is taken apart: a name that holds it would else end its line, and its code with it.
+    """
+    return text.replace("\\n", "\\ n").replace("\n", "\\n")
+
+
+def _beginning(body: str) -> str:
+    """The first section of a report, up to its first block of code; whole lines, as many as there is room for.
+
+    No code is cut in two: what a prompt says must stay in its quotes.
+    """
+    kept: list[str] = []
+    room = GITLAB_LIMIT
+    for line in re.split(r"(?m)^(?=```)|\n(?=###)", body)[0].split("\n"):
+        shown = _one_line(line)
+        room -= len(_escaped(f"{shown}\n"))
+        if room < 0:
             break
-        kept = longer
-    return kept
+        kept.append(shown)
+    return "\n".join(kept).strip()
 
 
 def open_on_github(remote: Remote, text: PullRequestText, environ: Mapping[str, str]) -> Opened:

@@ -403,13 +403,13 @@ def test_gitlabs_push_options_reach_the_server(work: Path, server: GitServer, tm
         f'i=0\nwhile [ $i -lt "$GIT_PUSH_OPTION_COUNT" ]; do eval "printf \'%s\\n\' '
         f'\\"\\$GIT_PUSH_OPTION_$i\\"" >> {log}\ni=$((i+1))\ndone\n',
     )
-    text = PullRequestText("main", BRANCH, "Improve it", "Line one\nLine two")
+    text = PullRequestText("main", BRANCH, "Improve it", "## Line one\n\n`C:\\new` two")
     Repository(work).push(commit(work), options=gitlab_options(text))
     assert log.read_text().splitlines() == [
         "merge_request.create",
         "merge_request.target=main",
         "merge_request.title=Improve it",
-        "merge_request.description=Line one Line two",
+        "merge_request.description=## Line one\\n\\n`C:\\ new` two",
     ]
 
 

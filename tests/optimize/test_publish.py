@@ -6,12 +6,14 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from markdown_it import MarkdownIt
 
 from pytest_pmpo.errors import ProposalError
 from pytest_pmpo.optimize.publish import (
@@ -283,15 +285,52 @@ def test_gitlab_is_known_by_its_ci_or_host() -> None:
     assert detect_service(Remote("gitlab.example.org", "a/b"), {}) == "gitlab"
 
 
+def described(body: str) -> str:
+    """The description as GitLab makes it of the push option: ``description.gsub('\\n', "\\n")``."""
+    [said] = [o for o in gitlab_options(replace(TEXT, body=body)) if o.startswith("merge_request.description=")]
+    assert "\n" not in said
+    return said.partition("=")[2].replace("\\n", "\n")
+
+
 def test_push_options_hold_no_line_breaks() -> None:
-    text = PullRequestText("main", "b", "A\ntitle", "Body\n\nof lines")
-    assert not any("\n" in option for option in gitlab_options(text))
-    assert "merge_request.description=Body of lines" in gitlab_options(text)
+    options = gitlab_options(PullRequestText("main", "b", "A\ntitle", "Body\n\nof\rlines"))
+    assert not any(mark in option for option in options for mark in "\n\r")
+    assert "merge_request.title=A title" in options
+    assert described("Body\n\nof\rlines") == "Body\n\nof lines"
+
+
+def test_a_merge_requests_description_is_the_first_section_of_the_report() -> None:
+    """A heading is a heading and a table a table; what would need a fenced block is left to the report."""
+    body = "## Won\n\nBecause.\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\n### What changed\n\nuser\n\n```diff\n+x\n```\n"
+    parsed = MarkdownIt("commonmark").enable("table").parse(described(body))
+    inline = [token.content for token in parsed if token.type == "inline"]
+    assert inline == ["Won", "Because.", "a", "b", "1", "2"]
+    assert [token.tag for token in parsed if token.type in ("heading_open", "table_open")] == ["h2", "table"]
+
+
+def test_a_long_description_ends_with_a_whole_line() -> None:
+    body = "".join(f"Line {number} of many.\n" for number in range(1000))
+    lines = described(body).split("\n")
+    assert lines == body.split("\n")[: len(lines)]
+    assert 100 < len(lines) < 1000
+
+
+def test_a_report_that_begins_with_code_has_no_description() -> None:
+    """An empty value would mean ``true`` to GitLab."""
+    assert len(gitlab_options(replace(TEXT, body="```\ncloses #1\n```\n"))) == 3
+
+
+def test_a_name_cannot_leave_its_code_by_what_gitlab_takes_for_a_line_break() -> None:
+    """Two characters, a backslash and an n, in a fixture's name."""
+    said = described("The new prompt shows `a\\n\\n@all closes #1\\\\n/merge`.\n")
+    assert said.count("\n") == 0
+    [inline] = [token for token in MarkdownIt("commonmark").parse(said) if token.type == "inline"]
+    assert [t.content for t in inline.children or () if t.type == "text"] == ["The new prompt shows ", "."]
 
 
 @pytest.mark.parametrize(
     "hostile",
-    ["```diff\n[-closes #1-]{+@all+}\n```\n", f"{'x' * 900}\n`{'y' * 60} closes #1 @all {'z' * 60}`\n"],
+    ["```diff\n[-closes #1-]{+@all+}\n```\n", f"{'x' * 3900}\n`{'y' * 60} closes #1 @all {'z' * 60}`\n"],
     ids=["a fenced block", "a code span at the limit"],
 )
 def test_a_merge_requests_description_opens_no_code_that_it_does_not_close(hostile: str) -> None:
