@@ -8,6 +8,7 @@ plain forms they must equal are in ``tree_attention.py`` and below, and serve ev
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -114,6 +115,14 @@ def _placed(context: Sequence[Range], carried: int) -> list[tuple[int, int, int,
             placed.append((cut - carried, high - carried, position + cut - low, 1))
         position += high - low
     return placed
+
+
+def current(device: torch.device) -> AbstractContextManager[None]:
+    """While it lasts, a CUDA device is this thread's current one; nothing for other devices.
+
+    Triton launches on the current device, wherever its tensors lie, and every thread begins with the first.
+    """
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def available() -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pytest_pmpo.errors import ModelError, NumericsError
 from pytest_pmpo.prompts.model import Turn
+from pytest_pmpo.scoring.backends import kernels
 from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
 from pytest_pmpo.scoring.backends.budget import TokenBudget, is_out_of_memory
 from pytest_pmpo.scoring.backends.generation import Sampler, with_logprobs
@@ -57,7 +58,7 @@ class TransformersBackend:
         self.tokenizer = HFTokenizer(tokenizer)
         self._head = TargetHead(model)
         self._budget = TokenBudget(model, max_batch_tokens)
-        with torch.inference_mode():
+        with kernels.current(self.model.device), torch.inference_mode():
             self._path = self._choose_path() if path is None else self._named_path(path)
 
     @property
@@ -84,7 +85,7 @@ class TransformersBackend:
             return []
         self._check_vocabulary(sequences)
         run = _Run(sequences, progress)
-        with torch.inference_mode():
+        with kernels.current(self.model.device), torch.inference_mode():
             while run.unfinished:
                 rest = run.unfinished
                 try:
@@ -104,7 +105,8 @@ class TransformersBackend:
         progress: Progress | None = None,
     ) -> list[tuple[Generation, ...]]:
         """``samples`` answers to each conversation; see ``Generator.generate``."""
-        drawn, rows = Sampler(self.model, self.tokenizer).draw(conversations, settings, samples, progress)
+        with kernels.current(self.model.device):
+            drawn, rows = Sampler(self.model, self.tokenizer).draw(conversations, settings, samples, progress)
         answers = with_logprobs(drawn, self.score(rows))
         return [tuple(answers[i : i + samples]) for i in range(0, len(answers), samples)]
 

@@ -43,13 +43,17 @@ def warming_up(config: Any, device: str, dtype: torch.dtype, weights: int) -> It
         yield
         return
     with ThreadPoolExecutor(_THREADS) as pool:
-        driver = pool.submit(_make_driver)
-        pool.submit(_after, driver, attend_once, config, device, dtype)
-        pool.submit(_after, driver, _read_once, config, device, dtype)
-        twin = pool.submit(_fused_twin, config, device, dtype, weights)
+
+        def submit(work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+            return pool.submit(_on, torch.device(device), work, *arguments)
+
+        driver = submit(_make_driver)
+        submit(_after, driver, attend_once, config, device, dtype)
+        submit(_after, driver, _read_once, config, device, dtype)
+        twin = submit(_fused_twin, config, device, dtype, weights)
         # Liger puts its own into transformers' modules for a moment; no model may be built meanwhile
         wait([twin])
-        pool.submit(_after, driver, _try_paths, twin)
+        submit(_after, driver, _try_paths, twin)
         yield
 
 
@@ -129,6 +133,11 @@ def _make_driver() -> None:
     from triton.runtime import driver
 
     driver.active.get_current_target()
+
+
+def _on(device: torch.device, work: Callable[..., Any], *arguments: Any) -> Any:
+    with kernels.current(device):
+        return work(*arguments)
 
 
 def _after(first: Future[None], work: Callable[..., None], *arguments: Any) -> None:
