@@ -14,7 +14,7 @@ from pytest_pmpo.errors import ConfigError, PmpoError
 from pytest_pmpo.gate import baseline
 from pytest_pmpo.prompts.source import NoBase
 from pytest_pmpo.report.records import BaseFacts, Report, RunInfo
-from pytest_pmpo.report.text import plain
+from pytest_pmpo.report.text import count, plain
 
 
 def make_report(checker: Checker, results: Results) -> Report:
@@ -77,12 +77,11 @@ def write_reports(reports: Iterable[tuple[str, Path]], report: Report, extension
 
 def note_lines(report: Report, verbosity: int) -> list[str]:
     """What was read and could not be scored or used: counted always, listed above verbosity 0; nothing below it."""
-    notes = list(dict.fromkeys(note for entry in report.entries for note in entry.notes))
-    if not notes or verbosity < 0:
+    if not report.notes or verbosity < 0:
         return []
     if verbosity > 0:
-        return [f"  note: {plain(note)}" for note in notes]
-    return [f"  {len(notes)} note{'s' if len(notes) > 1 else ''} on what was read; -v shows all"]
+        return [f"  note: {plain(note)}" for note in report.notes]
+    return [f"  {count(len(report.notes), 'note')} on what was read; -v shows all"]
 
 
 def tell_github(report: Report, environ: Mapping[str, str]) -> str:

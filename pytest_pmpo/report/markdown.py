@@ -36,6 +36,7 @@ _WIDTH = 100
 _MOST_DIFF_LINES = 120
 _MOST_ANSWERS = 3
 _MOST_TOKENS = 8
+_MOST_NOTES = 50
 _ALERT = {"failed": "CAUTION", "open": "WARNING", "fine": "TIP"}
 _MARK: dict[Status, str] = {
     "regressed": "❌",
@@ -65,9 +66,10 @@ def comment(report: Report, *, limit: int = COMMENT_LIMIT) -> str:
     table = _table(report, ranked, sections)
     troubles = [s for t in report.troubles if (s := sections.fit(_trouble(t)))]
     details = [s for e in ranked if e.verdict.comparison is not None and (s := sections.fit(_details(e)))]
+    notes = [s for part in _notes(report.notes) if (s := sections.fit(part))]
     left = sections.left_out
     more = [f"{count(left, 'part')} left out for length; the HTML and JSON reports hold them all."] if left else []
-    return "\n\n".join([*head, *table, *troubles, *details, *more, *tail]) + "\n"
+    return "\n\n".join([*head, *table, *troubles, *details, *notes, *more, *tail]) + "\n"
 
 
 def marker(suite: str) -> str:
@@ -182,6 +184,16 @@ def _answers(entry: Entry) -> Iterator[str]:
         cells = "  ".join(f"⟨{move.text}⟩ {move.base:.2f} → {move.head:.2f}" for move in told)
         if cells:
             yield f"{plain(row.fixture_id, 60)}: {cells}"
+
+
+def _notes(notes: Sequence[str]) -> Iterator[str]:
+    """What was read and could not be scored or used, folded; nothing where there is nothing of the kind."""
+    if not notes:
+        return
+    lines = [plain(note, 300) for note in notes[:_MOST_NOTES]]
+    lines += [f"… {len(notes) - _MOST_NOTES} more"] if len(notes) > _MOST_NOTES else []
+    summary = f"{count(len(notes), 'note')} on what was read"
+    yield f"<details><summary>{summary}</summary>\n\n" + fenced("\n".join(lines)) + "\n\n</details>"
 
 
 def html_code(text: str) -> str:

@@ -114,6 +114,11 @@ class Report:
         """Whether a person should look although the build passes: nothing decided, or a failure that informs only."""
         return any(entry.verdict.informs or entry.verdict.status == "inconclusive" for entry in self.entries)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes of all entries, each once: several models read one file."""
+        return tuple(dict.fromkeys(note for entry in self.entries for note in entry.notes))
+
     def ranked(self) -> tuple[Entry, ...]:
         """Entries by severity, failing ones first, then by path and model."""
         return tuple(

@@ -92,7 +92,8 @@ def test_every_details_that_opens_closes_in_spite_of_hostile_text(hostile_report
     blocks = "".join(
         t.content for t in tokens(markdown.comment(hostile_report, limit=1 << 24)) if t.type == "html_block"
     )
-    assert len(re.findall("<details", blocks)) == blocks.count("</details>") == len(hostile_report.entries)
+    assert len(re.findall("<details", blocks)) == blocks.count("</details>")
+    assert blocks.count("<details") == len(hostile_report.entries) + 1  # the notes
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,28 @@ def test_a_fence_cannot_be_left(text: str) -> None:
         t for t in tokens(markdown.fenced(text) + "\n\nafter") if t.type in ("fence", "paragraph_open", "heading_open")
     ]
     assert [t.type for t in parsed] == ["fence", "paragraph_open"]
+
+
+def test_notes_are_folded_below_the_verdicts_each_once_and_quoted(report: Report) -> None:
+    """Of every entry, unchanged ones too."""
+    notes = ("p.md:3: <b> @all is not read", "the bank is not used")
+    entries = tuple(replace(entry, notes=notes[: 1 + number]) for number, entry in enumerate(report.entries[:2]))
+    text = markdown.comment(replace(report, entries=entries))
+    folded = text[text.index("<details><summary>2 notes on what was read</summary>") :]
+    [fence] = [t.content for t in tokens(folded) if t.type == "fence"]
+    assert fence.splitlines() == list(notes)
+    assert folded.index("</details>") < folded.index("<sub>")
+
+
+def test_a_run_without_notes_says_nothing_of_them(report: Report) -> None:
+    assert "on what was read" not in markdown.comment(report)
+
+
+def test_very_many_notes_are_counted(report: Report) -> None:
+    noted = replace(report.entries[0], notes=tuple(f"note {number}" for number in range(80)))
+    text = markdown.comment(replace(report, entries=(noted,)))
+    assert "<summary>80 notes on what was read</summary>" in text
+    assert "note 49\n… 30 more\n```" in text
 
 
 @pytest.mark.parametrize("limit", [2_000, 10_000, 65_536])
