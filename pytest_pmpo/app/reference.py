@@ -10,7 +10,7 @@ from pytest_pmpo.app.project import Project, Task
 from pytest_pmpo.errors import PmpoError
 from pytest_pmpo.gate.baseline import Baseline, StoredPrompt
 from pytest_pmpo.prompts.model import Prompt, PromptSuite
-from pytest_pmpo.prompts.source import Base, GitTree, changed_paths
+from pytest_pmpo.prompts.source import Base, GitTree, changed_paths, find_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,21 @@ class GitReference:
     def _read(self, path: str) -> tuple[PromptSuite, ...] | Version:
         was = self._changed.get(path, path)
         if was is None or not self._tree.exists(was):
+            if (inner := self._inner_repository(path)) is not None:
+                reason = f"the prompt is in {inner}, a git repository of its own: only a run started there compares it"
+                return Version(missing=reason, existed=True)
             return Version(missing=f"the prompt is not in the base {self._base.short}")
         try:
             return self._project.load_version(self._tree, was)
         except PmpoError as error:
             reason = f"the base version cannot be read: {error.message}"
             return Version(missing=reason, existed=True)
+
+    def _inner_repository(self, path: str) -> str | None:
+        """The submodule or nested repository a prompt is in: the base commit holds none of its files."""
+        top = find_root((self._project.root / path).parent)
+        root = self._project.root
+        return None if top is None or top == root.absolute() else top.relative_to(root.absolute()).as_posix()
 
     def _same_prompt(self, suites: tuple[PromptSuite, ...], task: Task) -> Prompt | None:
         """By variant among several in a file; a lone prompt is the same one whatever it is called."""

@@ -79,7 +79,7 @@ def summary(report: Report, verbosity: int = 0, *, width: int = 80) -> list[str]
         return lines
     shown = [e for e in report.ranked() if verbosity > 0 or e.verdict.status not in ("unchanged", "passed")]
     rows = [("error", "", f"{plain(t.prompt)}: {plain(t.message)}", "") for t in report.troubles]
-    rows += [(e.verdict.status, _size(e.verdict), _name(e, report), _beside(e)) for e in shown]
+    rows += [(e.verdict.status, _size(e.verdict), _name(e, report), _beside(e, report)) for e in shown]
     listed = rows if verbosity > 0 else rows[:_LISTED]
     room = max((_cells(size) for _, size, _, _ in listed), default=0)
     for status, size, name, beside in listed:
@@ -110,11 +110,13 @@ def _name(entry: Entry, report: Report) -> str:
     return plain(entry.verdict.prompt) if alone else f"{plain(entry.verdict.prompt)} [{plain(entry.verdict.model)}]"
 
 
-def _beside(entry: Entry) -> str:
+def _beside(entry: Entry, report: Report) -> str:
     """What belongs under a verdict that passed; a failure has its own table, and so has one that informs only."""
     verdict = entry.verdict
     if verdict.failed or verdict.informs:
         return note(verdict)
+    if verdict.status == "new":  # where there is no base at all, the header has said why, once
+        return "" if report.info.base is None else verdict.reason
     parts = [_undecided(verdict) if verdict.status == "inconclusive" else "", form_words(verdict)]
     return "; ".join(part for part in parts if part)
 

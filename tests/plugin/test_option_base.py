@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import Repo
 
 
@@ -98,12 +101,32 @@ def test_a_placeholder_renamed_with_its_fixtures_makes_the_prompt_new_with_the_r
     """Today's fixtures judge both versions; a base they cannot fill is nothing to compare with."""
     repo.edit("prompts/greeting.md", "{{ name }}", "{{ person }}")
     repo.edit("prompts/greeting.fixtures.yaml", "name:", "person:")
-    repo.run("--pmpo", "--pmpo-json=out.json").assert_outcomes(passed=3)
+    result = repo.run("--pmpo", "--pmpo-json=out.json")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["  new *prompts/greeting.md", "  *the base version cannot be scored with*"])
     verdict = next(e["verdict"] for e in repo.json()["entries"] if "greeting" in e["path"])
     assert verdict["status"] == "new"
     assert verdict["reason"].startswith("the base version cannot be scored with today's fixtures: ")
     assert "'name'" in verdict["reason"]
     repo.run("--pmpo", "--pmpo-strict").assert_outcomes(passed=2, failed=1)
+
+
+def test_a_prompt_in_a_submodule_is_new_with_the_reason(repo: Repo, tmp_path: Path):
+    """The base commit holds no file of it: a gate that passed it in silence would never compare it with anything."""
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "x.prompt.yml").write_text((repo.path / "prompts/spam.prompt.yml").read_text())
+    who = ("-c", "user.name=n", "-c", "user.email=a@b.example")
+    for arguments in (("init", "-q"), ("add", "."), (*who, "commit", "-qm", "x")):
+        subprocess.run(["git", "-C", str(inner), *arguments], check=True)
+    repo.git("-c", "protocol.file.allow=always", "submodule", "-q", "add", inner.as_uri(), "prompts/shared")
+    repo.commit()
+    result = repo.run("--pmpo")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(
+        ["  new *prompts/shared/x.prompt.yml", "  *the prompt is in prompts/shared, a git repository of its own*"]
+    )
+    repo.run("--pmpo", "--pmpo-strict").assert_outcomes(passed=3, failed=1)
 
 
 def test_a_saved_baseline_is_the_base(repo: Repo, workers: tuple[str, ...]):

@@ -586,6 +586,16 @@ class TestChangedPaths:
         repo.git("add", "-A")
         assert self.changed(repo) == {"moved/other.txt": "long.txt"}
 
+    def test_a_short_file_that_was_renamed_and_edited_in_one_commit_is_followed(self, repo: Repo) -> None:
+        """Git compares lines, and a prompt of one line has none left when it was edited."""
+        repo.write("lang.md", "Name the language of the text. Answer with its English name and nothing else.\n")
+        self.first = repo.commit()
+        (repo.path / "lang.md").rename(repo.path / "language.md")
+        repo.write("language.md", "Which language is this? Answer with its English name and nothing else.\n")
+        repo.write("news.md", "Sum up the news of the day in three sentences, please.\n")
+        repo.commit()
+        assert self.changed(repo) == {"language.md": "lang.md", "news.md": None}
+
     def test_a_file_moved_without_git_is_matched_with_the_likest_deleted_one_once(self, repo: Repo) -> None:
         repo.write("near.txt", LONG.replace("label", "word"))
         self.first = repo.commit()

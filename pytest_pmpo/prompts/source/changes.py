@@ -25,7 +25,8 @@ def changed_paths(root: Path, base: Base) -> Mapping[str, str | None]:
     """Changed files below ``root``: path now → path in ``base``, or None for a file that is new.
 
     Files that are equal to git (whatever line ends a checkout gives them) are not in it, nor are deleted ones. Renames
-    are followed: by git where it tracks the file, by the same measure for a file that was moved and not yet added.
+    are followed: by git where it tracks the file; where git sees none, as in a prompt of one line that was edited too, or
+    in a file not yet added, by the same share of its words.
     Ignored files that were never added are not in it either, as git knows nothing of them.
 
     Raises:
@@ -43,11 +44,12 @@ def changed_paths(root: Path, base: Base) -> Mapping[str, str | None]:
             gone.append(before)
         else:
             changed[after] = None if status == "A" else before
+    added = [path for path, before in changed.items() if before is None]
     untracked = [
         _text(path) for path in git.run("ls-files", "--others", "--exclude-standard", "-z").split(b"\0") if path
     ]
     changed.update(dict.fromkeys(untracked))
-    changed.update(_moved(root, base, gone, untracked))
+    changed.update(_moved(root, base, gone, [*added, *untracked]))
     return changed
 
 
@@ -84,12 +86,12 @@ def _text(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
-def _moved(root: Path, base: Base, gone: list[str], untracked: list[str]) -> dict[str, str]:
-    """Untracked files that are a deleted file under a new name, each deleted file used once, the likest first."""
+def _moved(root: Path, base: Base, gone: list[str], fresh: list[str]) -> dict[str, str]:
+    """New files that are a deleted file under a new name, each deleted file used once, the likest first."""
     pairs = [
         (before, after)
         for before in gone
-        for after in untracked
+        for after in fresh
         if PurePosixPath(before).suffix == PurePosixPath(after).suffix
     ][:_MAX_COMPARED]
     if not pairs:
