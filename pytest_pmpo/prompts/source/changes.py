@@ -25,9 +25,9 @@ def changed_paths(root: Path, base: Base) -> Mapping[str, str | None]:
     """Changed files below ``root``: path now → path in ``base``, or None for a file that is new.
 
     Files that are equal to git (whatever line ends a checkout gives them) are not in it, nor are deleted ones. Renames
-    are followed: by git where it tracks the file; where git sees none, as in a prompt of one line that was edited too, or
-    in a file not yet added, by the same share of its words.
-    Ignored files that were never added are not in it either, as git knows nothing of them.
+    are followed: by git where it tracks the file; where git sees none, as in a prompt of one line that was edited too,
+    or in a file not yet added, by the same share of its words. Ignored files that were never added are not in it
+    either, as git knows nothing of them.
 
     Raises:
         SourceError: git fails.
