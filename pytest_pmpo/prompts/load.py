@@ -13,7 +13,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import PurePosixPath
 
-from pytest_pmpo.errors import FixtureError, FormatError, Location
+from pytest_pmpo.errors import FixtureError, FormatError, Location, PromptError
+from pytest_pmpo.prompts.conflict import conflict_line
 from pytest_pmpo.prompts.discovery import HEAD_BYTES, claim, unclaimed
 from pytest_pmpo.prompts.fixtures import SUFFIXES, check_unique, read_fixtures
 from pytest_pmpo.prompts.formats.base import Format, ParseContext
@@ -22,6 +23,8 @@ from pytest_pmpo.prompts.source.files import Source
 
 LABEL_KEYS = ParseContext(lambda path: b"").label_keys
 """Keys of in-file test data that hold the answer, where the settings name no others."""
+
+_UNRESOLVED = "the file holds a merge conflict that is not resolved"
 
 
 def load(
@@ -63,7 +66,15 @@ def load_fixtures(source: Source, path: str) -> tuple[Fixture, ...]:
         FixtureError: with file and line; or there are two sidecars.
     """
     found = sidecar(source, path)
-    return () if found is None else read_fixtures(found, source.read(found))
+    if found is None:
+        return ()
+    data = source.read(found)
+    try:
+        return read_fixtures(found, data)
+    except FixtureError:
+        if (conflict := _conflict(found, data)) is not None:
+            raise FixtureError(_UNRESOLVED, location=conflict) from None
+        raise
 
 
 def sidecar(source: Source, path: str) -> str | None:
@@ -106,7 +117,18 @@ def _parse(
     context = ParseContext(
         read=source.read, glob=source.glob, label_keys=tuple(label_keys), wants_fixtures=wants_fixtures
     )
-    return format_.parse(path, data, context)
+    try:
+        return format_.parse(path, data, context)
+    except PromptError:
+        if (conflict := _conflict(path, data)) is not None:
+            raise FormatError(_UNRESOLVED, location=conflict) from None
+        raise
+
+
+def _conflict(path: str, data: bytes) -> Location | None:
+    """Where a file that cannot be read holds a merge that is not finished: the error to tell of."""
+    line = conflict_line(data.decode("utf-8", "replace"))
+    return None if line is None else Location(path, line)
 
 
 def _check_text(path: str, data: bytes) -> None:

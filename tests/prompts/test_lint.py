@@ -71,6 +71,14 @@ def test_a_prompt_that_is_not_in_order(text: str, rule: str, message: str) -> No
     assert found[0].location is not None
 
 
+def test_a_merge_conflict_in_a_prompt_is_an_error_with_its_line() -> None:
+    """Plain text parses with it: both sides and the marks would be what is judged. A ruler of = is none."""
+    text = "Sort the ticket.\n<<<<<<< HEAD\nShort.\n=======\nLong.\n>>>>>>> other\nTicket: {{ ticket }}\n"
+    (finding,) = lint(suite(text))
+    assert line(finding).endswith(":2: error: the prompt holds a merge conflict that is not resolved [merge-conflict]")
+    assert rules(lint(suite("Rules\n=======\nTicket: {{ ticket }}\n"))) == []
+
+
 def test_variables_the_prompt_does_not_use() -> None:
     extra = [{"vars": {"ticket": "a ticket", "mood": "angry"}, "expected": "x"}]
     (finding,) = lint(suite(GOOD, extra))

@@ -195,3 +195,18 @@ def test_an_empty_sidecar_is_named_as_such(tmp_path: Path) -> None:
     with pytest.raises(FixtureError, match="no fixtures") as caught:
         load(source, "p/a.lines", [Lines()])
     assert caught.value.hint == "p/a.fixtures.yaml holds none"
+
+
+CONFLICT = b"<<<<<<< HEAD\r\nid,expected\r\n=======\r\nid,input\r\n>>>>>>> other\r\n"
+
+
+def test_a_file_that_a_merge_conflict_keeps_from_being_read_says_so_with_its_line(tmp_path: Path) -> None:
+    """What the parser stumbles over is not what is wrong."""
+    source = write(tmp_path, **{"a.prompt.yml": GITHUB.encode() + CONFLICT})
+    with pytest.raises(FormatError, match="merge conflict") as caught:
+        load(source, "a.prompt.yml", builtin_formats())
+    assert caught.value.location == Location("a.prompt.yml", 6)
+    source = write(tmp_path, **{"b.md": "Is it spam?", "b.fixtures.csv": CONFLICT})
+    with pytest.raises(FixtureError, match="merge conflict") as sidecar_error:
+        load_fixtures(source, "b.md")
+    assert sidecar_error.value.location == Location("b.fixtures.csv", 1)

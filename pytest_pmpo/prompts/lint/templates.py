@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from pytest_pmpo.errors import Location
+from pytest_pmpo.prompts.conflict import conflict_line
 from pytest_pmpo.prompts.lint.findings import Finding
 from pytest_pmpo.prompts.lint.variables import used_variables, variables_by_message
 from pytest_pmpo.prompts.model import Message, Prompt, PromptSuite
@@ -75,6 +76,16 @@ def special_marks(head: PromptSuite) -> Iterator[Finding]:
         for mark in sorted(set(_SPECIAL.findall(message.text))):
             what = f"{mark!r} is a mark of a chat template: the model may read it as the end of the turn"
             yield Finding("special-mark", "warning", what, where(head.prompt, message))
+
+
+def conflicts(head: PromptSuite) -> Iterator[Finding]:
+    """A merge that was not finished. In plain text both sides and the marks between them reach the model."""
+    for message in head.prompt.messages:
+        line = conflict_line(message.text)
+        if line is not None:
+            place = None if message.line is None else message.line + line - 1
+            what = "the prompt holds a merge conflict that is not resolved"
+            yield Finding("merge-conflict", "error", what, Location(head.prompt.path, place))
 
 
 def has_marks(text: str) -> str | None:
