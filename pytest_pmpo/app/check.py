@@ -24,7 +24,7 @@ from pytest_pmpo.app.project import Project, Task
 from pytest_pmpo.app.reference import BaselineReference, GitReference, NoReference, Reference, Version
 from pytest_pmpo.app.results import Result, Work
 from pytest_pmpo.app.trust import trusted_models
-from pytest_pmpo.app.versions import Scores, score_versions
+from pytest_pmpo.app.versions import Scores, score_versions, shown_fixtures
 from pytest_pmpo.errors import PmpoError
 from pytest_pmpo.gate import baseline
 from pytest_pmpo.gate.blocking import informing
@@ -258,10 +258,11 @@ class Checker:
         model, head = task.model_name, scores.head
         if version.unchanged:
             return decide(head, None, policy, model=model, unchanged=True)
+        shown = shown_fixtures(task, version)
         if version.stored is not None:
             pairing = baseline.pair(head, task.suite.fixtures, version.stored)
-            return decide(pairing.head, pairing.base, policy, model=model, left_out=pairing.left_out)
-        verdict = decide(head, scores.base, policy, model=model)
+            return decide(pairing.head, pairing.base, policy, model=model, left_out=pairing.left_out, shown=shown)
+        verdict = decide(head, scores.base, policy, model=model, shown=shown)
         if version.missing is None:
             return verdict
         return replace(verdict, reason=version.missing, failed=version.existed and policy.strict)

@@ -46,6 +46,16 @@ def score_versions(engine: Engine, task: Task, version: Version, metric: Metric)
     return named, version
 
 
+def shown_fixtures(task: Task, version: Version) -> frozenset[str]:
+    """Ids of the fixtures that stand in the prompt or, where it is a prompt, in its base; none without a base."""
+    if version.prompt is None and version.stored is None:
+        return frozenset()
+    from pytest_pmpo.optimize.quoting import shown  # only a changed prompt pays for it
+
+    versions = [task.suite.prompt, *([] if version.prompt is None else [version.prompt])]
+    return frozenset(id_ for prompt in versions for id_ in shown(prompt, task.suite.fixtures).ids)
+
+
 def _both(engine: Engine, prompts: Sequence[Prompt], fixtures: Sequence[Fixture], metric: Metric) -> Scores:
     """Head and base in one call; cross-entropy with its form control, which adds the shuffled labels' tokens only."""
     control = WithControl(metric, fixtures) if isinstance(metric, CrossEntropy) else None

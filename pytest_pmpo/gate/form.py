@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from pytest_pmpo.gate.pairing import without
 from pytest_pmpo.gate.records import FormShare, Policy, Verdict
 from pytest_pmpo.scoring.metrics.form_control import without_form
 from pytest_pmpo.scoring.records import PromptScore
@@ -25,7 +26,8 @@ def with_form(
     """The verdict with the share of its change that is form; as it is where its mean did not surely move.
 
     Args:
-        base, head: each the score of the right labels and that of the shuffled ones, over the same fixtures.
+        base, head: each the score of the right labels and that of the shuffled ones, over the same fixtures; those
+            that took no part in the verdict take none in this.
 
     Raises:
         NumericsError: naming the fixture whose number is NaN or infinite.
@@ -35,6 +37,8 @@ def with_form(
     from pytest_pmpo.gate.statistics import compare
 
     assert verdict.comparison is not None
+    uncounted = {row.fixture_id for row in head[0].fixtures} - {row.fixture_id for row in verdict.fixtures}
+    base, head = ((without(right, uncounted), without(shuffled, uncounted)) for right, shuffled in (base, head))
     left = compare(without_form(*base), without_form(*head), policy)
     weights = [row.weight for row in head[1].fixtures]
     moves = (h.value - b.value for b, h in zip(base[1].fixtures, head[1].fixtures, strict=True))

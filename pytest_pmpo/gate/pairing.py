@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from dataclasses import replace
 
 from pytest_pmpo.errors import FixtureError, NumericsError, PmpoError
 from pytest_pmpo.gate.records import Policy
@@ -22,6 +24,11 @@ def signed_differences(base: PromptScore, head: PromptScore) -> list[float]:
     require_finite(head, "head")
     sign = 1.0 if head.metric.direction == "lower" else -1.0
     return [sign * (h.value - b.value) for b, h in zip(base.fixtures, head.fixtures, strict=True)]
+
+
+def without(score: PromptScore, ids: Collection[str]) -> PromptScore:
+    """The score over the other fixtures."""
+    return replace(score, fixtures=tuple(row for row in score.fixtures if row.fixture_id not in ids)) if ids else score
 
 
 def effective_tolerance(policy: Policy, head: PromptScore, base_mean: float) -> float:

@@ -13,14 +13,15 @@ metric's unit and never below the noise floor. The first row that holds decides:
     passed         lower bound > 0, mean <= tolerance: worse, but within the tolerance          no
     inconclusive   none of these: the fixtures cannot tell                                      only if strict
 
+Fixtures that stand in the prompt, or in its base, are not counted; where no other is left, nothing is decided.
 Whether a failing verdict does fail the build, or only informs, is said afterwards: ``blocking.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from pytest_pmpo.gate.pairing import effective_tolerance, require_finite, signed_differences
+from pytest_pmpo.gate.pairing import effective_tolerance, require_finite, signed_differences, without
 from pytest_pmpo.gate.records import Comparison, FixtureDelta, Policy, Status, Verdict
 from pytest_pmpo.gate.wording import Wording
 from pytest_pmpo.scoring.records import Measurement, PromptScore
@@ -34,6 +35,7 @@ def decide(
     model: str,
     unchanged: bool = False,
     left_out: Sequence[str] = (),
+    shown: Collection[str] = (),
 ) -> Verdict:
     """The verdict on one prompt under one model.
 
@@ -44,6 +46,8 @@ def decide(
         model: name to print.
         unchanged: True where base and head have equal template digests; ``base`` is not looked at then.
         left_out: fixtures that have no base value (a saved baseline that is older than they are); named in the advice.
+        shown: fixtures that stand in the prompt or its base, which measure how well the model copies: they are not
+            counted, and where no other is left nothing can be decided.
 
     Raises:
         NumericsError: naming the fixture whose number is NaN or infinite.
@@ -54,11 +58,19 @@ def decide(
         return _without_comparison(head, policy, model, unchanged, left_out)
     from pytest_pmpo.gate import statistics  # numpy and scipy; only a changed prompt pays for them
 
+    copied = [row.fixture_id for row in head.fixtures if row.fixture_id in shown]
+    none_left = 0 < len(copied) == len(head.fixtures)
+    if not none_left:
+        head, base = without(head, copied), without(base, copied)
     comparison = statistics.compare(base, head, policy)
     tolerance = effective_tolerance(policy, head, comparison.base_mean)
     deltas = _fixture_deltas(head, base, signed_differences(base, head), policy)
     words = Wording(head.metric, comparison, policy, tolerance)
     status, reason = _judge(comparison, deltas, tolerance, words)
+    if none_left:
+        status, reason = "inconclusive", words.all_shown
+    elif copied:
+        reason += words.not_counted(copied)
     return Verdict(
         prompt=head.prompt,
         model=model,
@@ -71,7 +83,7 @@ def decide(
         tolerance=tolerance,
         comparison=comparison,
         fixtures=deltas,
-        advice=(*words.advice(status, deltas), *words.left_out(left_out)),
+        advice=(*words.advice(status, deltas), *words.left_out(left_out), *words.shown(copied)),
     )
 
 

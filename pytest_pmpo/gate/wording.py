@@ -136,6 +136,17 @@ class Wording:
         )
 
     @property
+    def all_shown(self) -> str:
+        """Reason where no fixture is left to count."""
+        return "the prompt or its base shows every fixture, so that only copying could be measured"
+
+    @staticmethod
+    def not_counted(ids: Sequence[str]) -> str:
+        """Said in the reason where some fixtures are not counted."""
+        count = "1 fixture stands" if len(ids) == 1 else f"{len(ids)} fixtures stand"
+        return f"; {count} in the prompt or its base and {'is' if len(ids) == 1 else 'are'} not counted"
+
+    @property
     def _small_bank(self) -> str:
         """Said where chance alone would have let the difference be decided."""
         if not self.comparison.hidden_by_bias(self.tolerance):
@@ -230,6 +241,17 @@ class Wording:
             return ()
         count = f"{len(ids)} fixture{' has' if len(ids) == 1 else 's have'}"
         return (f"{count} no value in the baseline and took no part: {names(ids)}; save the baseline anew",)
+
+    @staticmethod
+    def shown(ids: Sequence[str]) -> tuple[str, ...]:
+        """What to do about fixtures that the prompt or its base shows."""
+        if not ids:
+            return ()
+        it, another = ("it", "another") if len(ids) == 1 else ("them", "others")
+        return (
+            f"the prompt or its base shows {names(ids)}, and an answer that stands there is copied: take {it} out of "
+            f"the fixtures, or put {another} in",
+        )
 
 
 def _nll_rise(delta: FixtureDelta) -> float:

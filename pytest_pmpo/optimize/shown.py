@@ -1,6 +1,6 @@
 """Fixtures a prompt shows: what they measure from then on is copying, so they have to leave the fixture file.
 
-Nothing else helps: the gate and ``pmpo lint`` look at every fixture, whatever its ``split``.
+The gate does not count them, whatever their ``split``; ``pmpo lint`` calls them an error.
 """
 
 from __future__ import annotations
@@ -49,6 +49,6 @@ class Shown:
         return (
             f"the new prompt shows {self.count}: {', '.join(self.named)}{more}; when you apply it, take "
             f"{'it' if len(self.ids) == 1 else 'them'} out of {' and '.join(self.places)}, or put "
-            f"{'another' if len(self.ids) == 1 else 'others'} in: the gate counts every fixture, and an answer that "
-            "stands in the prompt is copied (pmpo lint: fixture-leak)"
+            f"{'another' if len(self.ids) == 1 else 'others'} in: an answer that stands in the prompt is copied, so "
+            "the gate does not count it (pmpo lint: fixture-leak)"
         )

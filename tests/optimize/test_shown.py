@@ -63,6 +63,16 @@ def test_few_shot_turns_text_examples_and_copied_inputs_are_all_shown(
     assert shown(prompt, fixtures) == Shown()
 
 
+def test_few_shot_turns_are_found_in_the_file_as_it_was_written(chat: Prompt, fixtures: tuple[Fixture, ...]) -> None:
+    """As the gate reads it after the patch was merged; a turn that answers something else shows nothing."""
+    said = 'content: "Say praise or blame: lovely day"}\n  - {role: assistant, content: '
+    for answer, ids in (("praise", ("praise-0",)), ("blame", ())):
+        shots = f"messages:\n  - {{role: user, {said}{answer}}}\n".encode()
+        data = CHAT.replace(b"messages:\n", shots)
+        merged = GitHubFormat().parse("p.prompt.yml", data, ParseContext(READS_NOTHING.__getitem__))[0].prompt
+        assert shown(merged, fixtures).ids == ids
+
+
 def test_the_file_to_take_them_out_of_is_the_one_they_stand_in(chat: Prompt, fixtures: tuple[Fixture, ...]) -> None:
     beside = tuple(replace(fixture, location=Location("p/praise.fixtures.yaml", 3)) for fixture in fixtures)
     changed = with_shots(chat, beside[:1])

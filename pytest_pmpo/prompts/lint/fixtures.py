@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_pmpo.errors import Location, TemplateError
@@ -105,10 +106,19 @@ def leaks(suite: PromptSuite) -> Iterator[Finding]:
             yield Finding("fixture-leak", "error", what, fixture.location or where(suite.prompt))
 
 
-def leaked(prompt: Prompt, fixtures: Iterable[Fixture]) -> tuple[str, ...]:
-    """Ids of the fixtures of which the prompt itself shows an input."""
+def leaked(prompt: Prompt, fixtures: Sequence[Fixture]) -> tuple[str, ...]:
+    """Ids of the fixtures whose own input the prompt itself shows, all of it that is long enough to be looked for.
+
+    A value that several fixtures share is what they are about (a product's name, a document): a prompt that says it
+    shows none of them.
+    """
     text = _words(prompt)
-    return tuple(fixture.id for fixture in fixtures if any(_shown(text, fixture)))
+    long = [
+        {_flat(v) for v in f.vars.values() if isinstance(v, str) and len(_flat(v)) >= LEAK_LENGTH} for f in fixtures
+    ]
+    counts = Counter(value for values in long for value in values)
+    own = [[value for value in values if counts[value] == 1] for values in long]
+    return tuple(f.id for f, values in zip(fixtures, own, strict=True) if values and all(v in text for v in values))
 
 
 def _shown(text: str, fixture: Fixture) -> Iterator[tuple[str, str]]:
