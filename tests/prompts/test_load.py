@@ -205,7 +205,7 @@ def test_a_file_that_a_merge_conflict_keeps_from_being_read_says_so_with_its_lin
     source = write(tmp_path, **{"a.prompt.yml": GITHUB.encode() + CONFLICT})
     with pytest.raises(FormatError, match="merge conflict") as caught:
         load(source, "a.prompt.yml", builtin_formats())
-    assert caught.value.location == Location("a.prompt.yml", 6)
+    assert caught.value.location == Location("a.prompt.yml", 7)
     source = write(tmp_path, **{"b.md": "Is it spam?", "b.fixtures.csv": CONFLICT})
     with pytest.raises(FixtureError, match="merge conflict") as sidecar_error:
         load_fixtures(source, "b.md")
