@@ -70,7 +70,7 @@ def decide(
     if none_left:
         status, reason = "inconclusive", words.all_shown
     elif copied:
-        reason += words.not_counted(copied)
+        reason += f"; {words.not_counted(copied)}"
     return Verdict(
         prompt=head.prompt,
         model=model,
@@ -84,6 +84,7 @@ def decide(
         comparison=comparison,
         fixtures=deltas,
         advice=(*words.advice(status, deltas), *words.left_out(left_out), *words.shown(copied)),
+        uncounted=() if none_left else tuple(copied),
     )
 
 

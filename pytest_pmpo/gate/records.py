@@ -126,6 +126,7 @@ class Verdict:
         fixtures: all of them, worst first; empty where there was no base.
         head_mean: of ``new`` prompts too.
         form: beside a significant change of cross-entropy, where the labels differ from each other.
+        uncounted: fixtures that took no part because the prompt or its base shows them.
     """
 
     prompt: str
@@ -142,3 +143,4 @@ class Verdict:
     advice: tuple[str, ...] = ()
     form: FormShare | None = None
     informs: bool = False
+    uncounted: tuple[str, ...] = ()

@@ -142,9 +142,9 @@ class Wording:
 
     @staticmethod
     def not_counted(ids: Sequence[str]) -> str:
-        """Said in the reason where some fixtures are not counted."""
+        """Said in the reason, and beside a verdict that passed, where some fixtures are not counted."""
         count = "1 fixture stands" if len(ids) == 1 else f"{len(ids)} fixtures stand"
-        return f"; {count} in the prompt or its base and {'is' if len(ids) == 1 else 'are'} not counted"
+        return f"{count} in the prompt or its base and {'is' if len(ids) == 1 else 'are'} not counted"
 
     @property
     def _small_bank(self) -> str:

@@ -170,8 +170,8 @@ def _details(entry: Entry) -> str:
     diff = _diff(entry)
     if diff:
         parts.append(fenced(diff, "diff"))
-    # a win that may be form must not look like more until somebody unfolds it
-    is_open = " open" if v.failed or v.informs or v.form is not None else ""
+    # a win that may be form, or goes without some fixtures, must not look like more until somebody unfolds it
+    is_open = " open" if v.failed or v.informs or v.form is not None or v.uncounted else ""
     summary = f"{_MARK[v.status]} {html_code(v.prompt)} {v.status}"
     return f"<details{is_open}><summary>{summary}</summary>\n\n" + "\n\n".join(parts) + "\n\n</details>"
 

@@ -28,6 +28,7 @@ def test_copied_answers_hide_no_regression_of_the_others(score: MakeScore) -> No
     rest = decide(score(HEAD[3:]), score(BASE[3:]), policy, model="tiny")
     assert verdict.comparison == rest.comparison
     assert {row.fixture_id for row in verdict.fixtures}.isdisjoint(COPIED)
+    assert verdict.uncounted == COPIED
 
 
 def test_a_verdict_says_how_many_are_not_counted_which_and_what_to_do(score: MakeScore) -> None:
