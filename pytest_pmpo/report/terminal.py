@@ -37,6 +37,7 @@ STYLES: Mapping[Status, str] = {
 """Colour of a status, as pytest's terminal writer names it."""
 
 MOST_LINES = 25
+"""Of 80 columns."""
 _WORST = 5
 _LISTED = 10
 
@@ -53,7 +54,10 @@ def one_line(verdict: Verdict) -> str:
 
 
 def failure(verdict: Verdict, *, width: int = 80) -> list[str]:
-    """The whole case in at most 25 lines: verdict, reason, means and interval, worst fixtures, what to do."""
+    """The whole case in at most 25 lines: verdict, reason, means and interval, worst fixtures, what to do.
+
+    A terminal of fewer than 80 columns gets more lines: what to do comes last, and must not be what is cut.
+    """
     width = max(width, 40)
     title = f"{verdict.status.upper()}  {plain(verdict.prompt)} under {plain(verdict.model)}"
     lines = [_cut(title, width), *_wrapped(f"{verdict.reason}.", width)]
@@ -64,7 +68,8 @@ def failure(verdict: Verdict, *, width: int = 80) -> list[str]:
     advice = [line for entry in verdict.advice for line in _wrapped(entry, width, "  - ", "    ")]
     if advice:
         lines += ["", "What to do", *advice]
-    return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "  …"]
+    most = MOST_LINES * max(80, width) // width
+    return lines if len(lines) <= most else [*lines[: most - 1], "  …"]
 
 
 def summary(report: Report, verbosity: int = 0, *, width: int = 80) -> list[str]:

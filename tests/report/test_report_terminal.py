@@ -60,11 +60,20 @@ def test_a_broken_fixture_is_marked_though_the_mean_improved() -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 @pytest.mark.parametrize("shift", [0.1, 0.0, -0.1])
-def test_a_failure_keeps_to_the_width_and_to_25_lines(judge: Judge, width: int, shift: float) -> None:
+def test_a_failure_keeps_to_the_width_and_to_25_lines_of_80_columns(judge: Judge, width: int, shift: float) -> None:
     ids = [f"a rather long name of a fixture 日本語 {i} " + "x" * 50 for i in range(12)]
     lines = terminal.failure(judge(shift, ids=ids, prompt="prompts/" + "y" * 90), width=width)
-    assert len(lines) <= 25
+    assert len(lines) * min(width, 80) <= 25 * 80
     assert max(cell_len(line) for line in lines) <= width
+
+
+def test_a_narrow_terminal_is_told_what_to_do_to_the_end(judge: Judge) -> None:
+    ids = [f"a-ticket-about-the-billing-{i:06}" for i in range(12)]
+    verdict = judge(0.1, ids=ids)
+    lines = terminal.failure(verdict, width=40)
+    assert len(lines) > 25
+    said = " ".join("\n".join(lines).split())
+    assert all(advice in said for advice in verdict.advice)
 
 
 def test_columns_line_up_with_wide_characters(judge: Judge) -> None:
