@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from pytest_pmpo.app.check import Checker
 from pytest_pmpo.app.models import where_to_run
-from pytest_pmpo.app.overlooked import overlooked
+from pytest_pmpo.app.overlooked import idle_settings, overlooked
 from pytest_pmpo.errors import PmpoError
 from pytest_pmpo.prompts.source import NoBase
 from pytest_pmpo.report.text import visible_characters
@@ -15,14 +15,17 @@ from pytest_pmpo.scoring.models import parse_spec
 
 
 def header_lines(checker: Checker, *, now: datetime | None = None) -> list[str]:
-    """One line on models and device, one on the base; one on files that look like prompts and are not taken for any.
+    """One line on models and device, one on the base; one on files that look like prompts and are not taken for any,
+    and one on each entry of the settings that is for no prompt there is.
 
     Raises:
         ConfigError: see ``Project.discovered``.
     """
     lines = [f"pmpo: {_models(checker)}", f"pmpo: {base_line(checker, now=now)}"]
-    missed = overlooked(checker.project)
-    return lines if missed is None else [*lines, f"pmpo: {visible_characters(missed)}"]
+    project = checker.project
+    missed = overlooked(project)
+    said = [*([] if missed is None else [missed]), *idle_settings(project)]
+    return [*lines, *(f"pmpo: {visible_characters(line)}" for line in said)]
 
 
 def base_line(checker: Checker, *, now: datetime | None = None) -> str:

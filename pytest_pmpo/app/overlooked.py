@@ -1,4 +1,6 @@
-"""Files among the prompts that are none: what there is to say of them, so that nothing is passed over in silence."""
+"""What has no part in a run although somebody may think so: files among the prompts that are none, and settings for
+prompts that are not there. Nothing is passed over in silence.
+"""
 
 from __future__ import annotations
 
@@ -41,3 +43,15 @@ def overlooked(project: Project) -> str | None:
     more = f" and {len(meant) - 1} more" if len(meant) > 1 else ""
     verb, noun = ("are", "documents") if len(meant) > 1 else ("is", "a document")
     return f"{meant[0]}{more} {verb} passed over, being named like {noun}; rename what is a prompt (see pmpo doctor)"
+
+
+def idle_settings(project: Project) -> tuple[str, ...]:
+    """Overrides and graders for paths at which no prompt is, misspelt or left behind by a renamed one.
+
+    Raises:
+        ConfigError: see ``Project.discovered``.
+    """
+    settings = project.config.settings
+    if not settings.override and not settings.graders:
+        return ()
+    return tuple(project.config.idle([project.below_config(path) for path in project.discovered()]))

@@ -7,7 +7,7 @@ to the root of the repository. The command line wins over the file (its override
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -60,6 +60,19 @@ class Config:
         """
         found = [(glob, grader) for glob, grader in self.settings.graders.items() if _matches((glob,), path)]
         return found[-1] if found else None
+
+    def idle(self, paths: Sequence[str]) -> Iterator[str]:
+        """One line on each override or grader whose globs match none of ``paths``: its settings count for nothing."""
+        for i, override in enumerate(self.settings.override):
+            if not any(_matches(override.paths, path) for path in paths):
+                yield f"{self._place('override', i)}the override for {', '.join(override.paths)} matches no prompt"
+        for glob in self.settings.graders:
+            if not any(_matches((glob,), path) for path in paths):
+                yield f"{self._place('graders', glob)}the grader for {glob} matches no prompt"
+
+    def _place(self, *key: str | int) -> str:
+        line = None if self.file is None else self.file.line_of(*key)
+        return "" if self.file is None else f"{self.file.shown}:{line}: " if line else f"{self.file.shown}: "
 
     def origin(self, key: str) -> str:
         """Where the value of a setting comes from: ``command line``, ``pyproject.toml:12`` or ``default``."""
