@@ -35,8 +35,11 @@ def _found(checker: Checker, paths: Iterable[str], options: LintOptions) -> Iter
         except PmpoError as error:
             yield Finding("unreadable", "error", _message(error), error.location or Location(path))
             continue
-        for task in {task.variant: task for task in tasks}.values():
-            yield from lint(task.suite, _base(reference, task), options)
+        prompts = {task.variant: task for task in tasks}.values()
+        # what is wrong with a file of several prompts, such as its fixtures, is found with each of them
+        yield from dict.fromkeys(
+            found for task in prompts for found in lint(task.suite, _base(reference, task), options)
+        )
 
 
 def _base(reference: Reference, task: Task) -> PromptSuite | None:

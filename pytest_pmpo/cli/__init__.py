@@ -1,15 +1,19 @@
 """The ``pmpo`` command: the same use cases as the pytest plugin, without pytest.
 
 Exit codes: 0 all is well; 1 a prompt got worse, or lint found something; 2 something could not be judged (a broken
-file, a missing model or base, a mistake in the settings or on the command line); 130 stopped by Ctrl-C.
+file, a missing model or base, a mistake in the settings or on the command line); 130 stopped by Ctrl-C; 141 the reader
+of the output left before its end.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from codecs import register_error
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Protocol
@@ -17,7 +21,13 @@ from typing import Protocol
 import pytest_pmpo
 from pytest_pmpo.errors import PmpoError
 
-OK, FOUND, TROUBLE, INTERRUPTED = 0, 1, 2, 130
+OK, FOUND, TROUBLE, INTERRUPTED, UNHEARD = 0, 1, 2, 130, 141
+
+_SIGNS = {
+    "−": "-", "–": "-", "→": "->", "Δ": "diff", "×": "x", "…": "...", "≥": ">=", "∞": "inf", "±": "+-", "²": "^2",
+    "↵": "\\n", "⇥": "\\t", "␍": "\\r", "⟨": "<", "⟩": ">", "•": "*", "·": "*",
+}  # fmt: skip
+"""What stands for the signs of our own lines where a terminal's encoding has none of them."""
 
 
 class CommandModule(Protocol):
@@ -64,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without Δ should show ?, not a traceback
+            stream.reconfigure(errors="pmpo")
     try:
         return _run(arguments)
     except PmpoError as error:
@@ -74,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader has left; the interpreter would complain about it when it flushes
-        return OK
+        return UNHEARD
     except Exception as error:  # noqa: BLE001  # the border: a bug of ours is one line, not a page
         _say(f"internal error: {type(error).__name__}: {error}\n  hint: --debug shows where", arguments)
         return TROUBLE
@@ -91,17 +101,28 @@ def _run(arguments: Sequence[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     module: CommandModule | None = None
+    chosen = parser
     for command in COMMANDS:
         subparser = subparsers.add_parser(command.name, help=command.help, description=f"{_sentence(command.help)}.")
         subparser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         if command.name == first:
-            module = import_module(command.module)
+            module, chosen = import_module(command.module), subparser
             module.add_arguments(subparser)
-    namespace = parser.parse_args(arguments)
+    namespace, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        chosen.error(_unknown(unknown, chosen))
     if module is None:  # no command at all: argparse has refused everything else
         parser.print_help(sys.stderr)
         return TROUBLE
     return module.run(namespace)
+
+
+def _unknown(arguments: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """What argparse says of arguments that mean nothing, with the option that may have been meant."""
+    options = re.findall(r"--[a-z][a-z-]*", parser.format_usage())
+    mistyped = next((each.partition("=")[0] for each in arguments if each.startswith("--")), "")
+    close = get_close_matches(mistyped, options, n=1)
+    return f"unrecognized arguments: {' '.join(arguments)}" + (f" (did you mean {close[0]}?)" if close else "")
 
 
 def _say(message: str, arguments: Sequence[str]) -> None:
@@ -110,6 +131,17 @@ def _say(message: str, arguments: Sequence[str]) -> None:
         import traceback
 
         traceback.print_exc()
+
+
+def _plain_signs(error: UnicodeError) -> tuple[str, int]:
+    """What a terminal shows that lacks a character: a minus must not become ``?``."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(_SIGNS.get(sign, "?") for sign in missing), error.end
+
+
+register_error("pmpo", _plain_signs)
 
 
 def _sentence(text: str) -> str:

@@ -74,7 +74,7 @@ def _judge_file(checker: Checker, path: str, results: Results, quiet: bool) -> N
     try:
         tasks = checker.project.tasks(path)
     except PmpoError as error:
-        _show_error(error)
+        _show_error(error, results)
         results.found[path] = trouble(error, path, path)
         return
     for task in tasks:
@@ -86,7 +86,7 @@ def _judge(checker: Checker, task: Task, results: Results, quiet: bool) -> None:
     try:
         result = checker.check(task)
     except PmpoError as error:
-        _show_error(error)
+        _show_error(error, results)
         results.found[key] = trouble(error, task.label, task.path)
         return
     results.found[key] = result
@@ -101,5 +101,9 @@ def _show(task: Task, result: Result, quiet: bool) -> None:
         print(f"{task.path} [{task.name}] {one_line(verdict)}")
 
 
-def _show_error(error: PmpoError) -> None:
+def _show_error(error: PmpoError, results: Results) -> None:
+    """Once, where one cause keeps many prompts from being judged; the summary names them all."""
+    told = {(t.message, t.hint) for t in results.troubles}
+    if error.location is None and (error.message, error.hint) in told:
+        return
     print(f"error: {visible_characters(str(error))}")

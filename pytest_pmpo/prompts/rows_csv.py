@@ -38,6 +38,13 @@ def csv_rows(path: str, text: str) -> Iterator[Row]:
 
 def _header(path: str, line: int, cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
+    if len(names) == 1 and (sign := next((sign for sign in ";\t" if sign in names[0]), None)) is not None:
+        shown = "tabs" if sign == "\t" else f"{sign!r}"
+        raise FixtureError(
+            f"the columns are parted by {shown}, not by commas",
+            location=Location(path, line),
+            hint="save the table as CSV with commas",
+        )
     for name in names:
         if not name or names.count(name) > 1:
             what = f"column {name!r} is there twice" if name else "a column has no name"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -193,6 +194,69 @@ def test_a_prompt_named_like_a_document_is_not_passed_over_in_silence(repo: Repo
     listed = pmpo("doctor").out
     for name in ("README", "changelog"):
         assert f"passed over prompts/{name}.md: it is named like a document of the repository" in listed
+
+
+def test_a_terminal_without_our_signs_keeps_the_minus(repo: Repo):
+    """``?0.3 to +0.5`` would hide which way a number goes."""
+    repo.worsen()
+    environ = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "pytest_pmpo.cli", "check"]
+    shown = subprocess.run(command, cwd=repo.path, env=environ, capture_output=True, check=False).stdout.decode("ascii")
+    assert "base     head        diff" in shown
+    assert re.search(r"fixtures can see >= \d", shown)
+    assert "?" not in shown
+
+
+def test_a_reader_that_leaves_early_makes_no_success(repo: Repo):
+    """``pmpo lint | head -1`` under ``pipefail``: what was found was not heard to the end."""
+    repo.write("prompts/bad.prompt.yml", "messages: [")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "pytest_pmpo.cli", "lint"]
+    done = subprocess.run(command, cwd=repo.path, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_misspelt_option_is_answered_with_the_usage_of_its_command(pmpo):
+    """And with the option that may have been meant."""
+    done = pmpo("optimize", "prompts/spam.prompt.yml", "--rewriters", "structural")
+    assert done.code == 2
+    assert done.err.startswith("usage: pmpo optimize")
+    assert "unrecognized arguments: --rewriters structural (did you mean --rewriter?)" in done.err
+
+
+def test_what_is_wrong_with_every_prompt_is_said_once(repo: Repo, pmpo):
+    """A base that is not there is one mistake, not one per prompt; the summary still names them all."""
+    done = pmpo("check", "--base", "nowhere")
+    assert done.out.count("error: there is no commit 'nowhere'") == 1
+    assert "2 prompts could not be judged" in done.out
+
+
+def test_what_is_wrong_with_a_file_of_two_prompts_is_found_once(repo: Repo, pmpo):
+    """Both have the file's tests, and what cannot be scored of them."""
+    repo.write(
+        "prompts/promptfooconfig.yaml",
+        "prompts: ['{{x}} short', '{{x}} long']\ntests:\n- vars: {x: a}\n  assert: [{type: equals, value: b},"
+        " {type: regex, value: b}]\n",
+    )
+    done = pmpo("lint", "prompts/promptfooconfig.yaml")
+    assert done.out.count("assertion 'regex' (1×) is not scorable by loss") == 1
+    assert done.out.endswith("1 note\n")
+
+
+def test_settings_for_prompts_that_are_not_there_are_named(repo: Repo, pmpo):
+    """A misspelt path in an override would leave a prompt ungated, or gated too hard, in silence."""
+    repo.settings(
+        '[[tool.pmpo.override]]\npaths = ["prompts/spam*"]\nstrict = true\n'
+        '[[tool.pmpo.override]]\npaths = ["prompts/greetings.md"]\nstrict = true\n'
+        '[tool.pmpo.graders]\n"prompts/maths/" = "number"\n'
+    )
+    done = pmpo("check")
+    assert "pmpo: pyproject.toml:6: the override for prompts/greetings.md matches no prompt\n" in done.out
+    assert "pmpo: pyproject.toml:10: the grader for prompts/maths/ matches no prompt\n" in done.out
+    assert done.out.count("matches no prompt") == 2
+    assert "the override for prompts/greetings.md matches no prompt" in pmpo("doctor").out
 
 
 def test_doctor_measures_the_noise_and_the_gate_uses_it(repo: Repo, pmpo, clean_environment):

@@ -247,6 +247,13 @@ class TestLabels:
     def test_a_variable_that_is_a_misspelt_label_is_named(self) -> None:
         assert "'expcted'" in (failure("text,expcted\na,b", "a.csv").hint or "")
 
+    @pytest.mark.parametrize(("sign", "name"), [(";", "';'"), ("\t", "tabs")])
+    def test_a_table_parted_by_other_signs_than_commas_says_so(self, sign: str, name: str) -> None:
+        """As spreadsheets save them in half of Europe."""
+        error = failure(sign.join(["text", "expected"]) + "\na,b\n", "a.csv")
+        assert error.message == f"the columns are parted by {name}, not by commas"
+        assert error.location == Location("a.csv", 1)
+
 
 class TestDataSets:
     def test_openai_evals(self) -> None:

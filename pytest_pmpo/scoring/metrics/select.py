@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 
 from pytest_pmpo.errors import ConfigError, FixtureError
 from pytest_pmpo.prompts.model import Fixture
@@ -34,7 +35,7 @@ def choose(fixtures: Sequence[Fixture], name: str | None = None, metrics: Mappin
     candidates = builtin_metrics() if metrics is None else metrics
     if name not in (None, "auto"):
         if name not in candidates:
-            raise ConfigError(f"unknown metric {name!r}", hint=f"one of {', '.join(candidates)}")
+            raise ConfigError(f"unknown metric {name!r}", hint=_meant(name, candidates))
         for fixture in fixtures:
             reason = candidates[name].supports(fixture)
             if reason is not None:
@@ -46,3 +47,9 @@ def choose(fixtures: Sequence[Fixture], name: str | None = None, metrics: Mappin
         if all(metric.supports(fixture) is None for fixture in fixtures):
             return metric
     raise FixtureError("no metric supports all fixtures", location=fixtures[0].location if fixtures else None)
+
+
+def _meant(name: str, candidates: Mapping[str, Metric]) -> str:
+    known = ["auto", "response-bank", *candidates]
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"one of {', '.join(known)}"

@@ -89,3 +89,6 @@ def test_a_metric_asked_for_by_name_must_fit_every_fixture() -> None:
         choose([fixture(Expected("a"))], "choice")
     with pytest.raises(ConfigError, match="unknown metric 'accuracy'"):
         choose([fixture(Expected("a"))], "accuracy")
+    with pytest.raises(ConfigError) as near:
+        choose([fixture(Expected("a"))], "crossentropy")
+    assert near.value.hint == "did you mean 'cross-entropy'?"
