@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from pytest_pmpo.gate.blocking import note
 from pytest_pmpo.gate.records import Comparison, FixtureDelta, Status, Verdict
+from pytest_pmpo.gate.wording import Wording
 from pytest_pmpo.report.records import Entry, Report
 from pytest_pmpo.report.text import (
     change,
@@ -75,14 +76,16 @@ def failure(verdict: Verdict, *, width: int = 80) -> list[str]:
 def summary(report: Report, verbosity: int = 0, *, width: int = 80) -> list[str]:
     """A few lines on the session; none where no prompt was judged.
 
-    ``verbosity`` is pytest's: below 0 the count alone, at 0 what is not unchanged or passed, above 0 every verdict.
+    ``verbosity`` is pytest's: below 0 the count alone, at 0 what is not unchanged or passed (or passed
+    without some of its fixtures), above 0 every verdict.
     """
     if not report.entries and not report.troubles:
         return []
     lines = _wrapped(f"pmpo: {headline(report)}", width, "", "      ")
     if verbosity < 0:
         return lines
-    shown = [e for e in report.ranked() if verbosity > 0 or e.verdict.status not in ("unchanged", "passed")]
+    quiet = {"unchanged", "passed"}
+    shown = [e for e in report.ranked() if verbosity > 0 or e.verdict.status not in quiet or e.verdict.uncounted]
     rows = [("error", "", f"{plain(t.prompt)}: {plain(t.message)}", "") for t in report.troubles]
     rows += [(e.verdict.status, _size(e.verdict), _name(e, report), _beside(e, report)) for e in shown]
     listed = rows if verbosity > 0 else rows[:_LISTED]
@@ -122,7 +125,9 @@ def _beside(entry: Entry, report: Report) -> str:
         return note(verdict)
     if verdict.status == "new":  # where there is no base at all, the header has said why, once
         return "" if report.info.base is None else verdict.reason
-    parts = [_undecided(verdict) if verdict.status == "inconclusive" else "", form_words(verdict)]
+    uncounted = Wording.not_counted(verdict.uncounted) if verdict.uncounted else ""
+    # the reason, which names them too, is told of an undecided one alone
+    parts = [_undecided(verdict) if verdict.status == "inconclusive" else uncounted, form_words(verdict)]
     return "; ".join(part for part in parts if part)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_pmpo.gate.records import FormShare, Verdict
+from pytest_pmpo.gate.records import FormShare, Policy, Verdict
 from pytest_pmpo.report import html, markdown, terminal
 from pytest_pmpo.report import json as json_report
 from pytest_pmpo.report.records import Entry, Report, RunInfo
@@ -42,6 +42,22 @@ def test_it_stands_in_a_failures_table_and_under_a_verdict_that_passed(judge: Ju
     report = Report(RunInfo(), (Entry(passed, passed.prompt),))
     assert "is form (the same on labels shuffled" in joined("\n".join(terminal.summary(report)))
     assert "is form" not in joined("\n".join(terminal.summary(report, -1)))
+
+
+@pytest.mark.parametrize(("shift", "status"), [(-0.1, "improved"), (0.0, "passed")])
+def test_a_verdict_that_goes_without_some_fixtures_is_never_only_counted(
+    judge: Judge, shift: float, status: str
+) -> None:
+    """A pull request that shows a fixture takes it out of the verdict: whoever reviews it has to see that."""
+    verdict = replace(judge(shift, policy=Policy(tolerance=0.05, hard_break=None)), uncounted=("case-12",))
+    assert verdict.status == status
+    report = Report(RunInfo(), (Entry(verdict, verdict.prompt),))
+    said = "1 fixture stands in the prompt or its base and is not counted"
+    assert said in joined("\n".join(terminal.summary(report)))
+    assert "<details open>" in markdown.render(report)
+    counted = Report(RunInfo(), (Entry(replace(verdict, uncounted=()), verdict.prompt),))
+    assert said not in joined("\n".join(terminal.summary(counted)))
+    assert "<details open>" not in markdown.render(counted)
 
 
 def test_every_report_has_it(judge: Judge) -> None:
