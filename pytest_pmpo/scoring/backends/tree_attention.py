@@ -21,8 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_pmpo.scoring.backends import shared_context
 from pytest_pmpo.scoring.backends.kernels import KeyValue, TreeBlocks, available
-from pytest_pmpo.scoring.plan import Chunk, Range
+from pytest_pmpo.scoring.plan import Chunk, Range, Segment
 
 NAME = "pmpo_tree"
 
@@ -83,6 +84,7 @@ class _Layout:
         self._device = device
         self._masks: dict[tuple[int, int, int | None], Tensor | None] = {}
         self._blocks: TreeBlocks | None = None
+        self._siblings = shared_context.siblings(chunk.segments)
 
     def tiles(self, query: Tensor, own: KeyValue) -> bool:
         """Whether the Triton kernel serves these tensors."""
@@ -119,17 +121,36 @@ class _Layout:
         return self._blocks.attend(query, own, carried, scale=scale, softcap=options.softcap, window=options.window)
 
     def attend_by_segment(self, query: Tensor, own: KeyValue, carried: KeyValue | None, options: _Options) -> Tensor:
-        """One call per segment: exact in every dtype and on every device."""
-        groups = query.shape[1] // own[0].shape[1]
+        """One call per segment, exact in every dtype and on every device; on a CPU one over what siblings share."""
         output = query.new_empty(1, query.shape[2], query.shape[1], own[1].shape[-1])
-        for segment in self._chunk.segments:
-            start, stop = segment.start, segment.stop
-            ranges = (*segment.context, (self._chunk.carried + start, self._chunk.carried + stop))
-            k, v = (_repeat(_joined(parts), groups) for parts in self._parts(own, carried, ranges))
-            mask = self._mask(stop - start, k.shape[2], options.window)
-            out = _attention(query[:, :, start:stop], k, v, mask, options)
-            output[:, start:stop] = out.transpose(1, 2)
+        memory = self._chunk.carried + query.shape[2]
+        plain = options.softcap is None and (options.window is None or options.window >= memory)
+        shares = plain and shared_context.applies(query, own)
+        for segments in self._siblings:
+            if shares and len(segments) > 1 and segments[0].context:
+                found = self._attend_together(segments, query, own, carried, options.scaling)
+            else:
+                found = [self._attend_alone(segment, query, own, carried, options) for segment in segments]
+            for segment, out in zip(segments, found, strict=True):
+                output[:, segment.start : segment.stop] = out.transpose(1, 2)
         return output
+
+    def _attend_alone(
+        self, segment: Segment, query: Tensor, own: KeyValue, carried: KeyValue | None, options: _Options
+    ) -> Tensor:
+        start, stop = segment.start, segment.stop
+        ranges = (*segment.context, (self._chunk.carried + start, self._chunk.carried + stop))
+        groups = query.shape[1] // own[0].shape[1]
+        k, v = (_repeat(_joined(parts), groups) for parts in self._parts(own, carried, ranges))
+        return _attention(query[:, :, start:stop], k, v, self._mask(stop - start, k.shape[2], options.window), options)
+
+    def _attend_together(
+        self, segments: Sequence[Segment], query: Tensor, own: KeyValue, carried: KeyValue | None, scale: float | None
+    ) -> list[Tensor]:
+        key, value = (_joined(parts) for parts in self._parts(own, carried, segments[0].context))
+        places = [slice(segment.start, segment.stop) for segment in segments]
+        mine = [(own[0][:, :, place], own[1][:, :, place]) for place in places]
+        return shared_context.attend([query[:, :, place] for place in places], (key, value), mine, scale)
 
     def _mask(self, queries: int, keys: int, window: int | None) -> Tensor | None:
         """Bool [queries, keys], True = seen; None for a plain causal square."""
