@@ -33,7 +33,8 @@ class Plan:
 
     def lines(self) -> tuple[str, ...]:
         """The plan in plain text."""
-        parts = ", ".join(f"{count} {name}" for name, count in self.parts.items())
+        names = {"heldout": "held-out"}
+        parts = ", ".join(f"{count} {names.get(name, name)}" for name, count in self.parts.items())
         rewriters = ", ".join(self.rewriters) or "none"
         lines = [
             f"optimize {self.path}: strategy {self.strategy}, rewriters {rewriters}, model {self.model}",

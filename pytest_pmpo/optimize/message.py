@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 from dataclasses import replace
+from math import isinf
 from urllib.parse import quote
 
 from pytest_pmpo.optimize.records import OptimizeResult
@@ -43,7 +44,7 @@ def commit_message(result: OptimizeResult) -> str:
     change = f" ({100 * (after - before) / abs(before):+.1f} %)" if before else ""
     comparison = result.verdict.comparison if result.verdict else None
     interval = (
-        f"\n95 % interval of the difference (positive is worse): {comparison.low:+.4f} to {comparison.high:+.4f}."
+        f"\n95 % interval of the difference (positive is worse): {_ends(comparison.low, comparison.high)}."
         if comparison
         else ""
     )
@@ -60,13 +61,17 @@ def commit_message(result: OptimizeResult) -> str:
     )
 
 
+def _ends(low: float, high: float) -> str:
+    return "too few fixtures for one" if isinf(low) and isinf(high) else f"{low:+.4f} to {high:+.4f}"
+
+
 def _form(result: OptimizeResult) -> str:
     form = result.verdict.form if result.verdict else None
     if form is None:
         return ""
     return (
         f"\nOf the difference {form.form:+.4f} is form: the same on labels shuffled among the fixtures.\n"
-        f"{form.rest:+.4f} is left for the right labels ({form.low:+.4f} to {form.high:+.4f})."
+        f"{form.rest:+.4f} is left for the right labels ({_ends(form.low, form.high)})."
     )
 
 

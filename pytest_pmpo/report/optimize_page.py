@@ -6,9 +6,11 @@ templates only decide how it is fenced or escaped.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pytest_pmpo.gate.records import Verdict
 from pytest_pmpo.optimize.masking import MaskRow, MaskTable
 from pytest_pmpo.optimize.records import OptimizeResult, Round
 from pytest_pmpo.optimize.shown import Shown
@@ -18,6 +20,7 @@ from pytest_pmpo.report.redline import Piece, redline
 from pytest_pmpo.report.text import (
     change,
     count,
+    ends_words,
     form_sentence,
     interval,
     number,
@@ -130,7 +133,6 @@ def page(result: OptimizeResult) -> Page:
     """Everything there is to say about a run, the verdict first."""
     changed = result.winner.digest != result.incumbent.digest
     verdict = result.verdict
-    low, high = interval(verdict) if verdict and verdict.comparison else (0.0, 0.0)
     table = result.masks[1] if changed and result.masks[1] else result.masks[0]
     return Page(
         won=result.won,
@@ -142,7 +144,7 @@ def page(result: OptimizeResult) -> Page:
         measure=_measure(result),
         worse="rise" if result.metric.direction == "lower" else "fall",
         proxy=result.metric.proxy,
-        ends=f"{change(low)} to {change(high)}" if verdict and verdict.comparison else "",
+        ends=_ends(verdict) if verdict else "",
         parts=tuple(_parts(result)),
         turns=tuple(_turns(result)) if changed else (),
         segments_of="the new prompt"
@@ -159,6 +161,15 @@ def page(result: OptimizeResult) -> Page:
         facts=_facts(result),
         notes=tuple(plain(note) for note in result.notes),
     )
+
+
+def _ends(verdict: Verdict) -> str:
+    """The interval of the held-out change in a sentence; empty where nothing was compared."""
+    if verdict.comparison is None:
+        return ""
+    low, high = interval(verdict)
+    unit = f" {plain(verdict.metric.unit)}" if math.isfinite(low) or math.isfinite(high) else ""
+    return f"95 % interval of the held-out change: {ends_words(low, high)}{unit}."
 
 
 def _headline(result: OptimizeResult) -> str:

@@ -93,13 +93,20 @@ def mean_words(verdict: Verdict) -> str:
     return f"{amount(abs(c.delta), verdict.metric, c.base_mean)} {'worse' if c.delta > 0 else 'better'}"
 
 
+def ends_words(low: float, high: float) -> str:
+    """An interval of differences, or that there is none: below six draws no two-sided one of 95 % exists."""
+    if math.isinf(low) and math.isinf(high):
+        return "too few fixtures for an interval"
+    return f"{change(low)} to {change(high)}"
+
+
 def form_words(verdict: Verdict) -> str:
     """How much of a change is form: ``of +0.420 nats/token, +0.400 is form …``; empty where that was not asked."""
     c, form = verdict.comparison, verdict.form
     if c is None or form is None:
         return ""
     unit = plain(verdict.metric.unit)
-    ends = f"{change(form.low)} to {change(form.high)}"
+    ends = ends_words(form.low, form.high)
     nothing = ", which may be nothing" if form.low <= 0 <= form.high else ""
     return (
         f"of {change(c.delta)} {unit}, {change(form.form)} is form (the same on labels shuffled among the fixtures, "

@@ -81,7 +81,7 @@ def test_the_plan_is_told_before_the_first_forward_pass(make_request: Make, back
     told = Before()
     run(make_request(budget=Budget(rounds=1, forward_tokens=50_000, minutes=5)), told)
     text = "\n".join(told.plans[0].lines())
-    assert "6 train, 4 selection, 6 heldout" in text
+    assert "6 train, 4 selection, 6 held-out" in text
     assert "limits: 1 round, 50,000 forward tokens, 5 minutes" in text
     assert f"{told.plans[0].first_tokens:,} forward tokens" in text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from pytest_pmpo.errors import OptimizeError
 from pytest_pmpo.optimize.budget import Budget
 from pytest_pmpo.optimize.loop import OptimizeRequest, run
+from pytest_pmpo.optimize.message import commit_message
 from pytest_pmpo.optimize.records import Copy, OptimizeResult
 from pytest_pmpo.optimize.rewriters.structural import StructuralEdits
 from pytest_pmpo.optimize.shown import Shown
@@ -112,6 +114,22 @@ def test_how_much_is_form_stands_above_everything_that_is_measured(result: Optim
         )
     without = replace(result, verdict=replace(result.verdict, form=None))
     assert "Form or quality" not in optimize_report.markdown(without) + optimize_report.html(without)
+
+
+def test_an_interval_that_five_fixtures_cannot_give_is_called_that(result: OptimizeResult) -> None:
+    """Below six draws no interval of 95 % has two ends; ``−∞ to +∞`` beside "at least 10 % better" reads as a slip."""
+    assert result.verdict is not None
+    assert result.verdict.comparison is not None
+    assert result.verdict.form is not None
+    endless = {"low": -math.inf, "high": math.inf}
+    comparison, form = replace(result.verdict.comparison, **endless), replace(result.verdict.form, **endless)
+    few = replace(result, verdict=replace(result.verdict, comparison=comparison, form=form))
+    for text in (optimize_report.markdown(few), optimize_report.html(few)):
+        assert "95 % interval of the held-out change: too few fixtures for an interval. Held-out" in text
+        assert "(too few fixtures for an interval) is left for the right labels" in text
+        assert "∞" not in text
+    assert "inf" not in commit_message(few)
+    assert f"to {change(result.verdict.comparison.high)} nats/token. Held-out" in optimize_report.markdown(result)
 
 
 def test_the_redline_rebuilds_both_prompts(result: OptimizeResult) -> None:

@@ -92,6 +92,17 @@ def test_verdicts_are_in_order_of_severity(report: Report) -> None:
     assert titles == [e.verdict.prompt for e in report.ranked()]
 
 
+def test_the_table_names_the_model_only_where_several_judged(judge: Callable[..., Verdict]) -> None:
+    """On a phone its column pushes the numbers out of sight."""
+    verdicts = [judge(0.1, prompt=f"{name}.md") for name in "ab"]
+    one = html.render(Report(entries=tuple(Entry(v, v.prompt) for v in verdicts)))
+    assert '<th scope="col">Model</th>' not in one
+    both = [verdicts[0], replace(verdicts[1], model="other")]
+    two = html.render(Report(entries=tuple(Entry(v, v.prompt) for v in both)))
+    assert '<th scope="col">Model</th>' in two
+    assert "<td>other</td>" in two
+
+
 def test_the_change_of_the_prompt_is_marked_word_by_word(report: Report) -> None:
     assert "Be <ins>very </ins>brief." in html.render(report)
 

@@ -124,7 +124,8 @@ def _choices_of_examples(view: View, present: Sequence[str], room: int) -> Itera
     yield (free[-1],), "the easiest fixture"
     yield (free[len(free) // 2],), "a fixture of middling difficulty"
     if room > 3:
-        yield tuple(reversed(_one_per_answer(free)[:room])), f"{room} hard fixtures"
+        most = _one_per_answer(free)[:room]
+        yield tuple(reversed(most)), f"{len(most)} hard fixture{'s' * (len(most) > 1)}"
     for fixture in free[1:]:
         yield (fixture,), "a fixture"
 

@@ -85,6 +85,12 @@ def test_examples_stop_at_five(prompt: Prompt, fixtures: tuple[Fixture, ...]) ->
     assert not [p for p in propose(full, fixtures) if " add " in p.origin]
 
 
+def test_as_many_examples_are_announced_as_are_shown(prompt: Prompt, fixtures: tuple[Fixture, ...]) -> None:
+    origins = [p.origin for p in propose(prompt, fixtures[:10])]  # 4 of which are train fixtures
+    assert any(origin.startswith("structural: add 4 hard fixtures as ") for origin in origins)
+    assert not any("5 hard fixtures" in origin for origin in origins)
+
+
 def test_another_example_goes_last_or_first(prompt: Prompt, fixtures: tuple[Fixture, ...]) -> None:
     one = demos.with_examples(prompt, [fixtures[0]])
     assert one is not None
