@@ -48,6 +48,14 @@ def pytest_configure(config: pytest.Config) -> None:
         activate(config)
 
 
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Whoever types one of our settings and not ``--pmpo`` would see a green run that has judged nothing."""
+    if _asked(config):
+        return None
+    typed = [argument for argument in map(str, config.invocation_params.args) if argument.startswith("--pmpo-")]
+    return f"pmpo: no prompt is judged: {typed[0].partition('=')[0]} needs --pmpo beside it" if typed else None
+
+
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """``--pmpo-show-config`` prints and stops, as ``--fixtures`` does."""
     if not config.getoption("pmpo_show_config"):

@@ -34,6 +34,16 @@ def test_a_ref_that_does_not_exist_is_an_error_of_every_prompt_and_of_nothing_el
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+def test_a_base_without_pmpo_judges_nothing_and_says_so(repo: Repo):
+    """A setting does not ask for the gate; who typed it would take the green run for a verdict."""
+    repo.worsen()
+    result = repo.run("--pmpo-base=HEAD")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["pmpo: no prompt is judged: --pmpo-base needs --pmpo beside it"])
+    repo.write("pytest.ini", "[pytest]\ntestpaths = tests\naddopts = --pmpo-base=HEAD\n")
+    repo.run().stdout.no_fnmatch_line("*no prompt is judged*")
+
+
 def test_an_option_as_a_ref_is_refused(repo: Repo):
     """git is never handed an option from outside."""
     result = repo.run("--pmpo", "--pmpo-base=--output=pwned")
