@@ -26,7 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Read, render, write. Judges nothing: the exit code says only whether that went well."""
     extensions, given = Extensions(bare_manager().hook), given_of(arguments)
     if not given.reports and arguments.format is None:
-        raise ConfigError("no report asked for", hint=f"--format NAME, one of {', '.join(extensions.reporters())}")
+        files = ", ".join(f"--{option.name} FILE" for option in OUTPUTS)
+        names = ", ".join(extensions.reporters())
+        raise ConfigError("no report asked for", hint=f"{files}; or --format NAME, one of {names}, to print it")
     check_reports(given.reports, extensions)
     report = json.parse(_read(arguments.result), arguments.result)
     write_reports(given.reports, report, extensions)

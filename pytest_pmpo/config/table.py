@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 FILES = ("pmpo.toml", "pyproject.toml")
-_PLAINER = {"too_short": "should not be empty", "string_too_short": "should not be empty"}
+_PLAINER = {
+    "too_short": "should not be empty",
+    "string_too_short": "should not be empty",
+    "dict_type": "should be a table",
+    "bool_type": "should be true or false",
+    "missing": "is missing",
+}
 _CHOICE = re.compile(r"'([^']+)'")
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 
@@ -128,11 +134,15 @@ def _given_error(entry: ErrorDetails, given: Mapping[str, Any], options: str) ->
 
 
 def _file_error(entry: ErrorDetails, file: ConfigFile | None) -> ConfigError:
-    kind, message, hint = entry["type"], entry["msg"], _near_choice(entry)
+    kind, message, hint = entry["type"], entry["msg"], _near_choice(entry) or _as_list(entry)
     if file is None:
         return ConfigError(_plain(kind, message), hint=hint)
     keys = _existing(file.table, entry["loc"])
     name = ".".join(str(key) for key in keys if isinstance(key, str))
+    if kind == "missing":
+        return file.error(f"{'.'.join(filter(None, (name, str(entry['loc'][-1]))))} {_PLAINER[kind]}", keys)
+    if name == "model" and kind == "tuple_type":
+        return file.error("model: should be a name, or a list of names", keys)
     if kind == "extra_forbidden":
         return file.error(f"unknown setting {name!r}", keys, near_miss(str(keys[-1]), _known(keys[:-1])))
     return file.error(f"{name}: {_plain(kind, message)}" if name else _plain(kind, message), keys, hint)
@@ -144,6 +154,12 @@ def _near_choice(entry: ErrorDetails) -> str | None:
         return None
     close = get_close_matches(entry["input"], _CHOICE.findall(entry["msg"]), n=1)
     return f"did you mean {close[0]!r}?" if close else None
+
+
+def _as_list(entry: ErrorDetails) -> str | None:
+    """A hint for a text where a list of one belongs."""
+    one = entry["type"] == "tuple_type" and isinstance(entry["input"], str)
+    return f"write [{entry['input']!r}]" if one else None
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:

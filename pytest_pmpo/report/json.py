@@ -62,7 +62,7 @@ def parse(data: bytes, path: str = "report.json") -> Report:
         raise ConfigError(
             f"not a report of this version: {where}: {first['msg']}",
             location=location,
-            hint="write it with --pmpo-report json=FILE by the same version of pytest-pmpo",
+            hint="write it with pytest --pmpo-json FILE, or pmpo check --json FILE, of the same version of pytest-pmpo",
         ) from error
 
 

@@ -119,7 +119,9 @@ def test_report_refuses_what_is_no_result(repo: Repo, pmpo):
     assert pmpo("report", "none.json", "--format", "json").code == 2
     assert pmpo("report", "pyproject.toml", "--format", "json").code == 2
     pmpo("check", "--json", "out.json")
-    assert "no report asked for" in pmpo("report", "out.json").err
+    asked = pmpo("report", "out.json").err
+    assert "no report asked for" in asked
+    assert "hint: --json FILE, --html FILE, --markdown FILE, --sarif FILE; or --format NAME" in asked
     assert "unknown reporter 'jsn'" in pmpo("report", "out.json", "--format", "jsn").err
 
 

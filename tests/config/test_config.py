@@ -109,7 +109,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path):
         ("alpha = 0", "alpha: should be greater than 0"),
         ("tolerance = nan", "tolerance: should be a finite number"),
         ("prompts = []", "prompts: should not be empty"),
-        ('prompts = "prompts"', "prompts: should be a list"),
+        ('prompts = "prompts"', 'prompts: should be a list\n  hint: write ["prompts"]'),
         ('prompts = [""]', "prompts: should not be empty"),
         ('device = "tpu"', "device: should be one of auto, cpu, cuda, cuda:0, mps"),
         ('dtype = "int8"', "dtype: should be 'auto', 'float32', 'bfloat16' or 'float16'"),
@@ -119,10 +119,12 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path):
             "blocking: should be 'always', 'no-proxy' or 'never'\n  hint: did you mean 'no-proxy'?",
         ),
         ("hard_break = true", "hard_break: should be a valid number"),
-        ("strict = 1", "strict: should be a valid boolean"),
+        ("strict = 1", "strict: should be true or false"),
         ("max_batch_tokens = 1.5", "max_batch_tokens: should be a valid integer"),
-        ("model = 3", "model: should be a list"),
+        ("model = 3", "model: should be a name, or a list of names"),
         ("override = 3", "override: should be a list"),
+        ("override = [{strict = true}]", "override.paths is missing"),
+        ('graders = "exact"', "graders: should be a table"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused_with_its_line(tmp_path: Path, line: str, message: str):
