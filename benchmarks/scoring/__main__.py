@@ -53,17 +53,16 @@ def _compare(arguments: argparse.Namespace, model: Any, device: torch.device, dt
     job = _sized(JOBS[arguments.job], arguments.fixtures)
     sequences = job.sequences(model.config.vocab_size)
     size = 8192 if device.type == "cuda" else 2048
-    rate = matmul_rate(device, dtype, size)
-    floor = matrix_flops(model, sequences) / rate
     print(job.describe(sequences))
-    print(f"floor {floor:.2f} s at {rate / 1e12:.3g} TFLOP/s (a {size}² product)\n")
+    print(f"floor: linear layers at the rate of a {size}² product")
     with tempfile.TemporaryDirectory() as scratch:
         table = [*_library_ways(arguments, model), *_our_ways(arguments, model)]
         skipped = vllm_engine.reason_to_skip(device)
         if skipped is None:
             table += _vllm_ways(arguments, model, sequences, Path(scratch))
         chosen = [way for way in table if not arguments.only or any(word in way.name for word in arguments.only)]
-        ways_table(chosen, sequences, floor, device, arguments.repeats)
+        rate = partial(matmul_rate, device, dtype, size)
+        ways_table(chosen, sequences, matrix_flops(model, sequences), rate, device, arguments.repeats)
     if skipped is not None:
         print(f"\nskipped: {skipped}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from benchmarks.scoring.job import Job, Variants, in_full
 from benchmarks.scoring.ways import Means, Ours
 from pytest_pmpo.scoring.records import EncodedSequence, distinct_tokens
 
-PATIENCE = 5.0  # seconds; a run longer than this is not repeated
+PATIENCE = 15.0  # seconds; a run longer than this is not repeated
 _WARM_UP = 40  # sequences
 
 
@@ -57,18 +58,37 @@ def measure(way: Way, sequences: Sequence[EncodedSequence], device: torch.device
 
 
 def ways_table(
-    ways: Sequence[Way], sequences: Sequence[EncodedSequence], floor: float, device: torch.device, repeats: int
+    ways: Sequence[Way],
+    sequences: Sequence[EncodedSequence],
+    flops: float,
+    rate: Callable[[], float],
+    device: torch.device,
+    repeats: int,
 ) -> None:
-    """Seconds, × floor, memory and the largest difference from the first way that gives losses."""
+    """Seconds, × floor, memory and the largest difference from the first way that gives losses.
+
+    The machine's rate is asked for before every way and after the last, and the fastest counts for all: a neighbour
+    that takes the cores for a moment must not make the floor seem higher.
+
+    Args:
+        flops: the floor's work.
+        rate: measures FLOP/s.
+    """
+    rates, measured = [rate()], list[Measured]()
+    for way in ways:
+        measured.append(measure(way, sequences, device, repeats))
+        rates.append(rate())
+        print(f"{way.name}: {measured[-1].seconds:.2f} s", file=sys.stderr, flush=True)
+    floor = flops / max(rates)
+    fastest, slowest = (f"{extreme(rates) / 1e12:.3g}" for extreme in (max, min))
+    print(f"floor {floor:.2f} s at {fastest} TFLOP/s (the fastest of {len(rates)} measurements; slowest {slowest})\n")
     print(f"| {'way':<44} | seconds | × floor | peak GB beyond weights | largest difference, nats/token |")
     print(f"|{'-' * 46}|--------:|--------:|-----------------------:|-------------------------------:|")
-    reference: Means | None = None
-    for way in ways:
-        result = measure(way, sequences, device, repeats)
+    reference = next((result.means for result in measured if result.means is not None), None)
+    for way, result in zip(ways, measured, strict=True):
         peak = "–" if result.peak is None else f"{result.peak / 1e9:.2f}"
         difference = "no loss"
-        if result.means is not None:
-            reference = reference or result.means
+        if result.means is not None and reference is not None:
             difference = f"{np.abs(np.array(result.means) - reference).max():.1e}"
         numbers = f"{result.seconds:7.2f} | {result.seconds / floor:7.2f}"
         print(f"| {way.name:<44} | {numbers} | {peak:>22} | {difference:>30} |", flush=True)
