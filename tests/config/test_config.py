@@ -109,7 +109,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path):
         ("alpha = 0", "alpha: should be greater than 0"),
         ("tolerance = nan", "tolerance: should be a finite number"),
         ("prompts = []", "prompts: should not be empty"),
-        ('prompts = "prompts"', 'prompts: should be a list\n  hint: write ["prompts"]'),
+        ('prompts = "prompts"', "prompts: should be a list\n  hint: write ['prompts']"),
         ('prompts = [""]', "prompts: should not be empty"),
         ('device = "tpu"', "device: should be one of auto, cpu, cuda, cuda:0, mps"),
         ('dtype = "int8"', "dtype: should be 'auto', 'float32', 'bfloat16' or 'float16'"),
