@@ -63,6 +63,11 @@ class PmpoError(Exception):
         head = self.message if self.location is None else f"{self.location}: {self.message}"
         return head if self.hint is None else f"{head}\n  hint: {self.hint}"
 
+    def sentence(self) -> str:
+        """On one line, for the middle of a text: place and message, the hint in brackets."""
+        head = self.message if self.location is None else f"{self.location}: {self.message}"
+        return head if self.hint is None else f"{head} ({self.hint})"
+
     def __reduce__(self) -> tuple[object, ...]:
         # keyword-only arguments do not survive the default reduction; xdist and process pools need them to
         return (_rebuild, (type(self), self.message, self.location, self.hint))

@@ -11,7 +11,7 @@ from typing import Literal
 from pytest_pmpo.app.check import Checker
 from pytest_pmpo.app.optimize_bank import aim, bank_path, keep
 from pytest_pmpo.app.project import Task
-from pytest_pmpo.errors import BankError, ConfigError
+from pytest_pmpo.errors import BankError, ConfigError, ProposalError
 from pytest_pmpo.optimize.bank_objective import BankObjective
 from pytest_pmpo.optimize.budget import Budget
 from pytest_pmpo.optimize.handover import Delivered, HandOver, hand_over, short_name
@@ -124,11 +124,20 @@ def optimize(checker: Checker, task: Task, wanted: Wanted, listener: Listener, e
         delivered = hand_over(
             result, root, wanted.out, wanted.hand_over, body=body, environ=environ, name=name, bank=path
         )
+    except ProposalError as error:
+        raise _with_files(error, wanted.out / f"{name}.patch", *reports) from error
     finally:
         # a branch that carries the responses brings them back when it is merged; else they would be lost
         if delivered is None or not delivered.bank:
             bank, trouble = _kept(checker, task, result)
     return Finished(result, reports, delivered, bank, trouble)
+
+
+def _with_files(error: ProposalError, *files: Path) -> ProposalError:
+    """The same, and what the run has left all the same: nobody should think that its work is lost."""
+    there = ", ".join(str(_near(file)) for file in files if file.exists())
+    hint = "; ".join(filter(None, (error.hint, f"written all the same: {there}")))
+    return ProposalError(error.message, location=error.location, hint=hint)
 
 
 def _kept(checker: Checker, task: Task, result: OptimizeResult) -> tuple[Path | None, str]:

@@ -128,9 +128,9 @@ class _Run:
         except KeyboardInterrupt:
             self.ending = ("interrupted", "stopped by Ctrl-C; the same command goes on from here")
         except BudgetError as error:
-            self.ending = ("budget", str(error))
+            self.ending = ("budget", error.sentence())
         except (RewriterError, ModelError, BankError, EncodingError) as error:
-            self.ending = ("failed", str(error))
+            self.ending = ("failed", error.sentence())
         result = self._conclude()
         self.listener.finished(result)
         return result

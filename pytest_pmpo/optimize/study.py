@@ -207,7 +207,7 @@ class Study:
                 self._rewriters.remove(rewriter)
                 if not self._rewriters:
                     raise
-                self._disabled(rewriter.name, str(error))
+                self._disabled(rewriter.name, error.sentence())
                 continue
             found += [c for c in (self._admit(view.parent, p) for p in proposals) if c is not None]
         return found

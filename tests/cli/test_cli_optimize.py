@@ -48,6 +48,25 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def test_a_request_that_cannot_be_opened_names_the_files_that_are_there(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git(project, "remote", "add", "origin", str(project.parent / "nowhere"))
+    assert main(["optimize", "prompts/praise.md", "--rounds", "2", "--open-pr"]) == 2
+    hint = "hint: open the request by hand; written all the same: pmpo-out/praise.patch, pmpo-out/praise.md, "
+    assert hint in capsys.readouterr().out
+    assert (project / "pmpo-out" / "praise.patch").exists()
+
+
+def test_a_rewriter_without_its_key_ends_the_run_in_one_sentence(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert main(["optimize", "prompts/praise.md", "--rewriter", "openai:some-model", "--rounds", "1"]) == 2
+    said = "stopped (failed): no key for openai:some-model (set OPENAI_API_KEY, "
+    assert said in capsys.readouterr().out.replace("\n", " ")
+
+
 def test_patch_reports_and_branch_and_a_clean_work_tree(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["optimize", "prompts/praise.md", "--rounds", "2", "--branch"]) == 0
     out = capsys.readouterr().out
