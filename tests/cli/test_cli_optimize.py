@@ -61,6 +61,7 @@ def test_a_request_that_cannot_be_opened_names_the_files_that_are_there(
 def test_a_rewriter_without_its_key_ends_the_run_in_one_sentence(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("openai")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert main(["optimize", "prompts/praise.md", "--rewriter", "openai:some-model", "--rounds", "1"]) == 2
     said = "stopped (failed): no key for openai:some-model (set OPENAI_API_KEY, "
