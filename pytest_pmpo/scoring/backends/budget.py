@@ -20,7 +20,7 @@ _SHARE = 0.6  # of free memory; the rest is for keys, values, logits and fragmen
 # torch's CPU allocator says it only in words. Libraries below torch take memory beside its allocator: on a GPU that
 # other processes have filled they report an execution that failed. If it failed for another reason, halving soon ends.
 _IN_WORDS = re.compile(
-    r"can't allocate memory|out of memory|mha_graph\.execute"
+    r"can't allocate memory|not enough memory|out of memory|mha_graph\.execute"
     r"|CU(BLAS|DNN)_STATUS_(ALLOC_FAILED|NOT_INITIALIZED|EXECUTION_FAILED|INTERNAL_ERROR)"
 )
 
