@@ -136,6 +136,19 @@ def _with_what_helps(verdict: Verdict, head: PromptScore) -> Verdict:
     reach = coverage(head)
     if reach is None or verdict.status not in ("passed", "inconclusive"):
         return verdict
+    if reach.informative == 0 and verdict.status == "passed" and _nothing_right(verdict):
+        # an accuracy of nought cannot fall: to call every edit as good as its base would be no gate
+        return replace(
+            verdict,
+            status="inconclusive",
+            failed=verdict.policy.strict,
+            reason="no response in the bank is right, so nothing could have got worse",
+            advice=(
+                "a bank needs right responses: use a stronger model, or judge by the labels (metric = "
+                '"cross-entropy") until there are some',
+                *verdict.advice,
+            ),
+        )
     if reach.informative == 0:
         blind = "no fixture has both right and wrong responses in the bank, so a difference could hardly show"
         verdict = replace(verdict, reason=f"{verdict.reason}; {blind}" if verdict.reason else blind)
@@ -146,6 +159,11 @@ def _with_what_helps(verdict: Verdict, head: PromptScore) -> Verdict:
         "tell prompts apart: more responses, finer grades or a stronger model would"
     )
     return replace(verdict, advice=(line, *verdict.advice))
+
+
+def _nothing_right(verdict: Verdict) -> bool:
+    c = verdict.comparison
+    return c is not None and c.base_mean == c.head_mean == 0
 
 
 def _with_a_larger_bank(verdict: Verdict, path: str, head: PromptScore) -> Verdict:

@@ -154,11 +154,20 @@ def test_an_undecided_verdict_of_a_bank_that_cannot_tell_prompts_apart_says_what
 def test_a_verdict_that_passes_says_if_its_bank_could_hardly_have_shown_a_difference(
     informative: float, said: bool
 ) -> None:
-    """Every response of a weak model is wrong: the build passes whatever the edit, and the reader must know why."""
+    """Responses of one grade to every fixture: the build passes, and the reader must know how little that says."""
     head, base = score(0.5, 1.0, informative), score(0.5, 1.0, informative)
     verdict = defend(decide(head, base, Policy(), model="fake"), "prompts/a.j2", head, base)
     assert verdict.status == "passed"
     assert ("a difference could hardly show" in verdict.reason) == said
+
+
+@pytest.mark.parametrize(("value", "status"), [(0.0, "inconclusive"), (1.0, "passed")])
+def test_a_bank_without_a_right_response_passes_no_edit_as_being_as_good(value: float, status: str) -> None:
+    """Nothing is worse than nought: such a pass would hold for any edit. Where all are right, it says something."""
+    head, base = score(value, 1.0, 0.0), score(value, 1.0, 0.0)
+    verdict = defend(decide(head, base, Policy(strict=True), model="fake"), "prompts/a.j2", head, base)
+    assert (verdict.status, verdict.failed) == (status, status == "inconclusive")
+    assert verdict.reason.startswith("no response in the bank is right") == (value == 0)
 
 
 @pytest.mark.parametrize(("bias", "status"), [(-0.25, "inconclusive"), (0.0, "regressed")])
