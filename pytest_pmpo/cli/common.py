@@ -11,7 +11,7 @@ from pathlib import Path
 from pytest_pmpo.app.extensions import Extensions, bare_manager
 from pytest_pmpo.app.progress import ProgressLine
 from pytest_pmpo.app.project import Project
-from pytest_pmpo.errors import SourceError
+from pytest_pmpo.errors import ConfigError, SourceError
 from pytest_pmpo.options import SETTINGS, Given, Option, given
 
 
@@ -40,11 +40,19 @@ def chosen_paths(project: Project, named: Iterable[str]) -> tuple[str, ...]:
     """Prompt files to work on: those named (a folder stands for the configured prompts in it), else all configured.
 
     Raises:
+        ConfigError: none is named, and there are none; a gate that has nothing to look at is no success.
         SourceError: a path that does not exist, or a folder without configured prompts.
     """
     named = tuple(named)
     if not named:
-        return project.discovered()
+        found = project.discovered()
+        if not found:
+            folder = project.config.settings.prompts[0]
+            raise ConfigError(
+                f"no prompts: there is no {folder!r} in {project.config.folder}",
+                hint="name yours in [tool.pmpo] prompts, or on the command line",
+            )
+        return found
     chosen: list[str] = []
     for name in named:
         place = Path.cwd() / name

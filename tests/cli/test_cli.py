@@ -198,6 +198,16 @@ def test_a_prompt_named_like_a_document_is_not_passed_over_in_silence(repo: Repo
         assert f"passed over prompts/{name}.md: it is named like a document of the repository" in listed
 
 
+@pytest.mark.parametrize("command", ["check", "lint", "rank"])
+def test_a_folder_without_prompts_is_no_success(command: str, repo: Repo, pmpo):
+    """In the wrong folder, or before anything is configured, a gate would be green for ever."""
+    repo.git("rm", "-rq", "prompts")
+    repo.write("pyproject.toml", "[project]\nname = 'x'\nversion = '1'\n")
+    done = pmpo(command)
+    assert done.code == 2
+    assert f"no prompts: there is no 'prompts' in {repo.path}\n  hint: name yours in [tool.pmpo] prompts" in done.err
+
+
 def test_a_terminal_without_our_signs_keeps_the_minus(repo: Repo):
     """``?0.3 to +0.5`` would hide which way a number goes."""
     repo.worsen()
