@@ -69,12 +69,15 @@ def run(arguments: argparse.Namespace) -> int:
     tasks = _tasks(project, arguments.paths)
     if arguments.branch and len(tasks) > 1:
         raise ConfigError("one branch name is given for several prompts", hint="name one prompt, or leave the name out")
-    exit_code = OK
+    exit_code, told = OK, set[str]()
     for task in tasks:
         try:
             finished = _optimize(checker, task, wanted)
         except PmpoError as error:
-            print(f"error: {visible_characters(str(error))}")
+            said = f"error: {visible_characters(str(error))}"
+            if said not in told:  # the prompts of one file share its fixtures, and what is wrong with them
+                print(said)
+            told.add(said)
             exit_code = TROUBLE
             continue
         print(*finished.lines(), sep="\n")

@@ -92,6 +92,10 @@ def unclaimed(path: str, formats: Sequence[Format]) -> FormatError:
             location=Location(path),
             hint="rename it, such as to " + repr(f"{PurePosixPath(path).stem}_prompt{PurePosixPath(path).suffix}"),
         )
+    if is_companion(path):
+        return FormatError(
+            "this belongs to a prompt and is none", location=Location(path), hint="name the prompt beside it"
+        )
     known = ", ".join(format_.name for format_ in formats) or "none"
     return FormatError("no format claims this file", location=Location(path), hint=f"known formats: {known}")
 

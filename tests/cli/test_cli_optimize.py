@@ -48,6 +48,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def test_what_is_wrong_with_the_fixtures_of_two_prompts_is_said_once(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"- {{vars: {{x: a{i}}}, assert: [{{type: equals, value: b}}]}}\n" for i in range(3))
+    (project / "prompts/promptfooconfig.yaml").write_text(
+        f"prompts: ['{{{{x}}}} short', '{{{{x}}}} long']\ntests:\n{rows}"
+    )
+    assert main(["optimize", "prompts/promptfooconfig.yaml"]) == 2
+    out = capsys.readouterr().out
+    assert out.count("3 fixtures are too few to optimize on") == 1
+    assert "\n\n" not in out
+
+
 def test_a_request_that_cannot_be_opened_names_the_files_that_are_there(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -161,6 +161,13 @@ def test_a_file_no_format_claims_is_refused(tmp_path: Path) -> None:
         load(source, "a.xyz", [Lines()])
 
 
+def test_fixtures_named_in_place_of_their_prompt_say_so(tmp_path: Path) -> None:
+    source = write(tmp_path, **{"a.fixtures.jsonl": "{}"})
+    with pytest.raises(FormatError, match="this belongs to a prompt and is none") as caught:
+        load(source, "a.fixtures.jsonl", builtin_formats())
+    assert caught.value.hint == "name the prompt beside it"
+
+
 def test_a_missing_file_is_a_source_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file"):
         load(WorkingTree(tmp_path), "a.lines", [Lines()])
