@@ -120,7 +120,7 @@ def defend(verdict: Verdict, path: str, head: PromptScore, base: PromptScore | N
         verdict,
         status="inconclusive",
         failed=verdict.policy.strict,
-        reason=f"the response bank covers only {_share(worst):.0%} of what the {name} would answer; "
+        reason=f"the response bank covers only {100 * _share(worst):.0f} % of what the {name} would answer; "
         f"a top-up of {plan(worst).cost} would cover it",
         advice=(
             f"pmpo bank top-up {path} --budget {plan(head).responses}, then judge again"
@@ -155,8 +155,8 @@ def _with_what_helps(verdict: Verdict, head: PromptScore) -> Verdict:
     if verdict.status == "passed" or reach.informative >= FEW_INFORMATIVE:
         return verdict
     line = (
-        f"only {reach.informative:.0%} of the fixtures have right and wrong responses in the bank; the others cannot "
-        "tell prompts apart: more responses, finer grades or a stronger model would"
+        f"only {100 * reach.informative:.0f} % of the fixtures have right and wrong responses in the bank; the others "
+        "cannot tell prompts apart: more responses, finer grades or a stronger model would"
     )
     return replace(verdict, advice=(line, *verdict.advice))
 

@@ -199,5 +199,5 @@ def _line(report: BuildReport, wanted: Sequence[Demand], base: Prompt, path: str
     versions = " and ".join(name for name, holds in (("the head", False), ("the base", True)) if holds in drawn_from)
     kept = f"not saved ({trouble})" if trouble else f"kept in {path}"
     count = f"{report.drawn} response{'' if report.drawn == 1 else 's'}"
-    graded = f"{report.tokens:,} tokens, {report.right:.0%} right"
+    graded = f"{report.tokens:,} tokens, {100 * report.right:.0f} % right"
     return f"{count} drawn from {versions}, which the bank did not cover ({graded}), {kept}"

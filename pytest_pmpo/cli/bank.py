@@ -134,7 +134,8 @@ def _shown(keeper: BankKeeper) -> list[str]:
 
 
 def _report(report: BuildReport) -> list[str]:
-    line = f"{report.drawn} responses drawn, {report.kept} kept, {report.right:.0%} right, {report.tokens:,} tokens"
+    counts = f"{report.drawn} responses drawn, {report.kept} kept"
+    line = f"{counts}, {100 * report.right:.0f} % right, {report.tokens:,} tokens"
     missing = [f"{report.missing} still missing: the token budget ran out"] if report.missing else []
     return [line, *missing, *_notes(report.notes)]
 

@@ -61,7 +61,7 @@ def _lines(ranking: Ranking) -> Iterator[str]:
             line += "" if place.behind.lower_bound > 0 else "  not proven"
         yield line
     for one in ranking.uncovered:
-        yield f"   –  {plain(one.label)}: the bank covers only {one.share:.0%} of what it would answer"
+        yield f"   –  {plain(one.label)}: the bank covers only {100 * one.share:.0f} % of what it would answer"
         yield f"      {plain(one.advice)}"
     for note in ranking.notes:
         yield f"  note: {plain(f'{note.location}: {note.message}' if note.location else note.message)}"

@@ -104,7 +104,7 @@ def uncovered(score: PromptScore, minimum: float) -> str | None:
     reach = coverage(score)
     if reach is None or reach.sufficient(minimum):
         return None
-    return f"the response bank covers only {reach.share:.0%} (± {reach.error:.0%})"
+    return f"the response bank covers only {100 * reach.share:.0f} % (± {100 * reach.error:.0f} %)"
 
 
 def grown(path: str, data: bytes, drawn: Iterable[Proposal | Response]) -> bytes:

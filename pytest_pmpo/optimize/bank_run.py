@@ -85,7 +85,7 @@ class BankRun:
         if not graded:
             return tuple(self._said)
         right = math.fsum(graded) / len(graded)
-        return (*self._said, f"{len(added)} responses were sampled for the bank, {right:.0%} of them right")
+        return (*self._said, f"{len(added)} responses were sampled for the bank, {100 * right:.0f} % of them right")
 
     def plan(self, incumbent: Prompt) -> tuple[str, ...]:
         """What the objective is, and what a top-up may cost."""

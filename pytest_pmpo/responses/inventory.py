@@ -72,7 +72,7 @@ def describe(inventory: Inventory) -> str:
         f"{inventory.informative} of them right and wrong ones"
     ]
     for group in inventory.groups:
-        share = f"{group.right / group.graded:.0%} right" if group.graded else "not graded"
+        share = f"{100 * group.right / group.graded:.0f} % right" if group.graded else "not graded"
         ungraded = f", {group.responses - group.graded} without a grade" if group.graded < group.responses else ""
         cut = f", {group.cut} cut" if group.cut else ""
         lines.append(f"  {group.name}: {group.responses} to {group.fixtures} fixtures, {share}{ungraded}{cut}")

@@ -146,7 +146,7 @@ def test_an_undecided_verdict_of_a_bank_that_cannot_tell_prompts_apart_says_what
     head, base = (valued(score(0.5, 1.0, informative), values) for values in ([0.1, 0.9] * 4, [0.9, 0.1] * 4))
     verdict = defend(decide(head, base, Policy(), model="fake"), "prompts/a.j2", head, base)
     assert verdict.status == "inconclusive"
-    assert ("only 0% of the fixtures have right and wrong responses in the bank" in verdict.advice[0]) == said
+    assert ("only 0 % of the fixtures have right and wrong responses in the bank" in verdict.advice[0]) == said
     assert ("no fixture has both right and wrong responses" in verdict.reason) == said
 
 

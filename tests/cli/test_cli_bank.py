@@ -399,7 +399,7 @@ class _Chat(BaseHTTPRequestHandler):
 def test_build_draws_from_a_server_and_the_gate_judges_by_what_it_drew(repo: Repo, pmpo, server: _Server) -> None:
     done = pmpo("bank", "build", PROMPT, "--per-fixture", "6", "--server", server.spec)
     assert done.code == 0, done.err
-    assert "36 responses drawn, 36 kept, 50% right" in done.out
+    assert "36 responses drawn, 36 kept, 50 % right" in done.out
     assert "  models: openai:big-model" in done.out
     assert {(row["model"], row["logprob"], row["source"]) for row in rows(repo)} == {
         ("openai:big-model", -0.125, "sampled")

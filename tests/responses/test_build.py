@@ -254,7 +254,7 @@ def test_show_counts_by_proposal(tmp_path: Path) -> None:
     text = describe(take(load(file, "p.responses.jsonl"), FIXTURES))
     assert text.splitlines()[0].startswith("p.responses.jsonl: 15 responses; 5 of 5 fixtures have graded ones")
     right = sum(r.grade or 0 for r in load(file, "b").responses[:5])
-    assert f"  base: 5 to 5 fixtures, {right / 5:.0%} right" in text.splitlines()
+    assert f"  base: 5 to 5 fixtures, {100 * right / 5:.0f} % right" in text.splitlines()
     assert "graders: contains" in text
 
 
