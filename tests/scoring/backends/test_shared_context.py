@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the model libraries are not installed")
@@ -13,7 +14,8 @@ pytest.importorskip("transformers", reason="the model libraries are not installe
 from pytest_pmpo.scoring.backends import shared_context  # noqa: E402
 from pytest_pmpo.scoring.backends.shared_context import attend, available, siblings  # noqa: E402
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend  # noqa: E402
-from pytest_pmpo.scoring.plan import Segment  # noqa: E402
+from pytest_pmpo.scoring.backends.tree_attention import _Layout, _Options  # noqa: E402
+from pytest_pmpo.scoring.plan import Chunk, Segment  # noqa: E402
 from pytest_pmpo.scoring.records import EncodedSequence  # noqa: E402
 
 Build = Callable[[str], Any]
@@ -85,3 +87,36 @@ def test_losses_are_the_same_without_the_kernel(
     for a, b in zip(scores, backend.score(rows), strict=True):
         assert a == pytest.approx(b, abs=1e-5)
     assert not calls
+
+
+@pytest.mark.parametrize(
+    ("window", "softcap", "together"),
+    [
+        (None, None, True),
+        (4096, None, True),
+        (27, None, True),
+        (26, None, False),
+        (5, None, False),
+        (None, 20.0, False),
+    ],
+)
+def test_a_window_or_softcap_that_matters_keeps_siblings_apart(
+    window: int | None, softcap: float | None, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """7 carried tokens and 20 of the chunk's own: a window of 27 hides nothing."""
+    torch.manual_seed(0)
+    none = np.zeros(0, dtype=np.int64)
+    path = ((0, 7), (7, 15))  # the carried tokens, then the chunk's first segment
+    segments = (Segment(0, 8, ((0, 7),)), Segment(8, 14, path), Segment(14, 20, path))
+    chunk = Chunk(none, none, 7, segments, (), none, none, none, none)
+    query, own = torch.randn(1, 4, 20, 16), (torch.randn(1, 2, 20, 16), torch.randn(1, 2, 20, 16))
+    carried = torch.randn(1, 2, 7, 16), torch.randn(1, 2, 7, 16)
+    options = _Options(None, window, softcap)
+    calls = []
+    attend_together = shared_context.attend
+    monkeypatch.setattr(shared_context, "attend", lambda *parts: (calls.append(1), attend_together(*parts))[1])
+    out = _Layout(chunk, query.device).attend_by_segment(query, own, carried, options)
+    assert bool(calls) == together
+    monkeypatch.setattr(shared_context, "available", lambda: False)
+    apart = _Layout(chunk, query.device).attend_by_segment(query, own, carried, options)
+    assert float((out - apart).abs().max()) < 1e-5
