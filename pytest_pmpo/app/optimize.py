@@ -19,6 +19,7 @@ from pytest_pmpo.optimize.listener import Listener
 from pytest_pmpo.optimize.loop import OptimizeRequest, run
 from pytest_pmpo.optimize.records import OptimizeResult
 from pytest_pmpo.optimize.rewriters.base import Rewriter
+from pytest_pmpo.optimize.rewriters.language import LanguageRewriter
 from pytest_pmpo.optimize.rewriters.select import create
 from pytest_pmpo.optimize.strategies.select import choose
 from pytest_pmpo.prompts.formats.base import Format, ParseContext
@@ -162,6 +163,12 @@ def request(
     engine = checker.models.engine(task.model, task.settings)
     source = WorkingTree(project.root)
     names = wanted.rewriters or (("local",) if choice.asks_model else ("structural",))
+    rewriters = tuple(_rewriter(checker, name, engine.scorer, wanted, environ) for name in names)
+    if choice.asks_model and not any(isinstance(rewriter, LanguageRewriter) for rewriter in rewriters):
+        raise ConfigError(
+            f"the strategy {wanted.strategy} asks a language model for prompts, and no rewriter is one",
+            hint='add the rewriter "local" or "openai:MODEL", or use the strategy "pmpo"',
+        )
     rounds = choice.rounds if wanted.rounds is None else wanted.rounds
     return OptimizeRequest(
         suite=task.suite,
@@ -171,7 +178,7 @@ def request(
         metric=metric,
         model=task.model_name,
         strategy=choice.strategy,
-        rewriters=tuple(_rewriter(checker, name, engine.scorer, wanted, environ) for name in names),
+        rewriters=rewriters,
         journals=wanted.out / "journals",
         budget=Budget(rounds, wanted.forward_tokens, wanted.generated_tokens, wanted.minutes, wanted.top_up_tokens),
         # one verdict is asked for, whatever else has changed in the repository

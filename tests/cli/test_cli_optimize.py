@@ -71,14 +71,31 @@ def test_a_request_that_cannot_be_opened_names_the_files_that_are_there(
     assert (project / "pmpo-out" / "praise.patch").exists()
 
 
-def test_a_rewriter_without_its_key_ends_the_run_in_one_sentence(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--rewriter", "openai:some-model"], "no key for openai:some-model"),
+        (["--rewriter", "structural", "--rewriter", "openai:some-model"], "no key for openai:some-model"),
+        (
+            ["--strategy", "ape", "--rewriter", "structural"],
+            "the strategy ape asks a language model for prompts, and no",
+        ),
+    ],
+)
+def test_a_rewriter_that_cannot_work_is_told_before_anything_is_scored(
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    said: str,
 ) -> None:
-    pytest.importorskip("openai")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    assert main(["optimize", "prompts/praise.md", "--rewriter", "openai:some-model", "--rounds", "1"]) == 2
-    said = "stopped (failed): no key for openai:some-model (set OPENAI_API_KEY, "
-    assert said in capsys.readouterr().out.replace("\n", " ")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert main(["optimize", "prompts/praise.md", "--rounds", "1", *options]) == 2
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert said in out
+    assert "round" not in out
+    assert not (project / "pmpo-out").exists()
 
 
 def test_patch_reports_and_branch_and_a_clean_work_tree(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

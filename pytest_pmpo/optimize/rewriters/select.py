@@ -41,7 +41,7 @@ def create(
         templates: folder whose meta-prompts replace the shipped ones.
 
     Raises:
-        ConfigError: unknown name; says the nearest known one.
+        ConfigError: unknown name; says the nearest known one. Or a server that wants a key, and there is none.
         RewriterError: a recorded file that cannot be read.
     """
     if spec == "structural":
@@ -61,8 +61,10 @@ def _language(spec: str, scorer: Scorer, root: Path, environ: Mapping[str, str])
         return LanguageRewriter(writer, "rewrite_small", "instructions", tags_required=False, moves=MOVES)
     if kind == "openai" and rest:
         model, at, url = rest.partition("@http")
-        key = environ.get(KEY_VARIABLE)
-        return LanguageRewriter(OpenAIWriter(model, "http" + url if at else environ.get("OPENAI_BASE_URL"), key))
+        key, server = environ.get(KEY_VARIABLE), "http" + url if at else environ.get("OPENAI_BASE_URL")
+        if not key and not server:  # told now, not after the first round has been scored
+            raise ConfigError(f"no key for {spec}", hint=f"set {KEY_VARIABLE}, or give the URL of your own server")
+        return LanguageRewriter(OpenAIWriter(model, server, key))
     if kind == "recorded" and rest:
         return LanguageRewriter(RecordedWriter(root / rest))
     near = difflib.get_close_matches(spec, NAMES, n=1)
