@@ -53,8 +53,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a run has cost so far. ``cached_tokens`` were found in the cache and cost nothing; ``top_up_tokens`` are
-    those of ``generated_tokens`` that were sampled for a response bank."""
+    """What a run has cost so far. ``cached_tokens``, tokens whose losses were in the cache, cost nothing;
+    ``top_up_tokens`` are those of ``generated_tokens`` that were sampled for a response bank."""
 
     rounds: int = 0
     forward_tokens: int = 0

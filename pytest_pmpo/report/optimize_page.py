@@ -273,7 +273,7 @@ def _facts(result: OptimizeResult) -> tuple[tuple[str, str], ...]:
         ("rewriters", ", ".join(result.rewriters) or "none"),
         ("model", result.model),
         ("stopped", f"{result.ending}: {result.ending_reason}"),
-        ("spent", f"{spent}; {spent.cached_tokens:,} tokens came from the cache"),
+        ("spent", f"{spent}; {spent.cached_tokens:,} token losses came from the cache"),
         ("limits", result.limits),
         ("prompts scored", f"{result.scored:,}"),
         ("duplicates", f"{result.rounds[-1].duplicates if result.rounds else 0:,} proposals were known already"),

@@ -79,7 +79,7 @@ class RunInfo:
         commit: of the head, where there is one.
         versions: of what computed the numbers, by name.
         seconds: of scoring, wall clock.
-        tokens, cached_tokens: computed in forward passes, and looked up.
+        tokens, cached_tokens: computed in forward passes; and those of answers whose losses were looked up.
         suite: tells apart several runs on one pull request (a workflow's name); part of the comment's marker.
         validity: how often this metric agreed with graded answers, in one sentence, where that was measured.
     """

@@ -25,6 +25,7 @@ from pytest_pmpo.report.text import (
     share,
     size_words,
     toward_head,
+    work,
 )
 
 STYLES: Mapping[Status, str] = {
@@ -140,8 +141,7 @@ def _undecided(verdict: Verdict) -> str:
 def _closing(report: Report, width: int) -> list[str]:
     """What it cost; and, once per session, that a number that was compared only stands in for accuracy."""
     info = report.info
-    work = f"{info.tokens:,} tokens in {info.seconds:.1f} s, {info.cached_tokens:,} from the cache"
-    lines = [f"  {work}"] if info.tokens or info.cached_tokens else []
+    lines = [f"  {work(info)}"] if info.tokens or info.cached_tokens else []
     metrics = {e.verdict.metric.name for e in report.entries if e.verdict.comparison and e.verdict.metric.proxy}
     if metrics:
         proxies = f"{', '.join(sorted(metrics))} {'is a proxy' if len(metrics) == 1 else 'are proxies'} for accuracy"

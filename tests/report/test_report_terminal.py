@@ -117,7 +117,7 @@ def test_the_summary_lists_what_needs_a_look_and_counts_the_rest(report: Report)
     assert "somewhere between" in under, "what is undecided says what it would take"
     assert not any("prompts/same.md" in line or "prompts/fine.md" in line for line in lines)
     assert any("undefined variable 'nmae'" in line for line in lines)
-    assert "  1,234 tokens in 2.5 s, 56 from the cache" in lines
+    assert "  1,234 tokens in 2.5 s; 56 token losses from the cache" in lines
     assert lines[-1] == "  cross-entropy is a proxy for accuracy"
 
 
