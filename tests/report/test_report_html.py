@@ -92,6 +92,16 @@ def test_verdicts_are_in_order_of_severity(report: Report) -> None:
     assert titles == [e.verdict.prompt for e in report.ranked()]
 
 
+def test_what_is_unchanged_is_folded_unless_nothing_else_was_judged(report: Report) -> None:
+    page = html.render(report)
+    shown, _, folded = page.partition('<details class="unchanged">')
+    assert "<summary>1 unchanged</summary>" in folded
+    assert "prompts/same.md" in folded
+    assert "prompts/same.md" not in shown
+    quiet = tuple(entry for entry in report.entries if entry.verdict.status == "unchanged")
+    assert '<details class="unchanged">' not in html.render(replace(report, entries=quiet))
+
+
 def test_the_table_names_the_model_only_where_several_judged(judge: Callable[..., Verdict]) -> None:
     """On a phone its column pushes the numbers out of sight."""
     verdicts = [judge(0.1, prompt=f"{name}.md") for name in "ab"]
