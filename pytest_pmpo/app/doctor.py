@@ -11,7 +11,7 @@ from pytest_pmpo.app.check import Checker
 from pytest_pmpo.app.header import base_line
 from pytest_pmpo.app.models import Engine, where_to_run
 from pytest_pmpo.app.noise import Noise, NoiseFile, measure
-from pytest_pmpo.app.overlooked import idle_settings, passed_over
+from pytest_pmpo.app.overlooked import doubtful_settings, passed_over
 from pytest_pmpo.app.project import Task
 from pytest_pmpo.errors import ConfigError, EncodingError, PmpoError, PromptError
 from pytest_pmpo.scoring.cache import LossCache
@@ -91,7 +91,7 @@ def _prompts(checker: Checker) -> Iterator[str]:
     yield f"prompts: {files} files, {len(found)} verdicts" + (f", {len(broken)} broken" if broken else "")
     for error in broken:
         yield f"  {error}"
-    for line in (*passed_over(checker.project), *idle_settings(checker.project)):
+    for line in (*passed_over(checker.project), *doubtful_settings(checker.project)):
         yield f"  {line}"
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from pytest_pmpo.app.check import Checker
 from pytest_pmpo.app.models import where_to_run
-from pytest_pmpo.app.overlooked import idle_settings, overlooked
+from pytest_pmpo.app.overlooked import doubtful_settings, overlooked
 from pytest_pmpo.errors import PmpoError
 from pytest_pmpo.prompts.source import NoBase
 from pytest_pmpo.report.text import visible_characters
@@ -24,7 +24,7 @@ def header_lines(checker: Checker, *, now: datetime | None = None) -> list[str]:
     lines = [f"pmpo: {_models(checker)}", f"pmpo: {base_line(checker, now=now)}"]
     project = checker.project
     missed = overlooked(project)
-    said = [*([] if missed is None else [missed]), *idle_settings(project)]
+    said = [*([] if missed is None else [missed]), *doubtful_settings(project)]
     return [*lines, *(f"pmpo: {visible_characters(line)}" for line in said)]
 
 

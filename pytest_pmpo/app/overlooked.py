@@ -1,5 +1,5 @@
-"""What has no part in a run although somebody may think so: files among the prompts that are none, and settings for
-prompts that are not there. Nothing is passed over in silence.
+"""What has no part in a run although somebody may think so: files among the prompts that are none, settings for
+prompts that are not there, tolerances under which nothing fails. Nothing is passed over in silence.
 """
 
 from __future__ import annotations
@@ -45,13 +45,15 @@ def overlooked(project: Project) -> str | None:
     return f"{meant[0]}{more} {verb} passed over, being named like {noun}; rename what is a prompt (see pmpo doctor)"
 
 
-def idle_settings(project: Project) -> tuple[str, ...]:
-    """Overrides and graders for paths at which no prompt is, misspelt or left behind by a renamed one.
+def doubtful_settings(project: Project) -> tuple[str, ...]:
+    """Tolerances that look like percent; overrides and graders for paths at which no prompt is, misspelt or left
+    behind by a renamed one.
 
     Raises:
         ConfigError: see ``Project.discovered``.
     """
     settings = project.config.settings
+    loose = tuple(project.config.loose())
     if not settings.override and not settings.graders:
-        return ()
-    return tuple(project.config.idle([project.below_config(path) for path in project.discovered()]))
+        return loose
+    return (*loose, *project.config.idle([project.below_config(path) for path in project.discovered()]))

@@ -70,6 +70,16 @@ class Config:
             if not any(_matches((glob,), path) for path in paths):
                 yield f"{self._place('graders', glob)}the grader for {glob} matches no prompt"
 
+    def loose(self) -> Iterator[str]:
+        """One line on each tolerance that was meant as percent, it seems: a loss may double under it."""
+        asked = [(f"{self.origin('tolerance')}: ", self.settings.tolerance)]
+        for i, override in enumerate(self.settings.override):
+            asked.append((self._place("override", i), override.given.get("tolerance", 0.0)))
+        for place, value in asked:
+            if value >= 1:
+                percent = f"{value:g} % is {value / 100:g}"
+                yield f"{place}tolerance = {value:g} lets a loss grow by {100 * value:g} %; {percent}"
+
     def _place(self, *key: str | int) -> str:
         line = None if self.file is None else self.file.line_of(*key)
         return "" if self.file is None else f"{self.file.shown}:{line}: " if line else f"{self.file.shown}: "

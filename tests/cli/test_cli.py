@@ -271,6 +271,16 @@ def test_settings_for_prompts_that_are_not_there_are_named(repo: Repo, pmpo):
     assert "the override for prompts/greetings.md matches no prompt" in pmpo("doctor").out
 
 
+def test_a_tolerance_that_was_meant_as_percent_is_named(repo: Repo, pmpo):
+    """Under 200 % no prompt regresses, and nobody would see why."""
+    repo.settings('[[tool.pmpo.override]]\npaths = ["prompts/spam*"]\ntolerance = 2.0\n')
+    done = pmpo("check")
+    line = "pmpo: pyproject.toml:3: tolerance = 2 lets a loss grow by 200 %; 2 % is 0.02\n"
+    assert line in done.out
+    repo.settings('[[tool.pmpo.override]]\npaths = ["prompts/spam*"]\ntolerance = 0.2\n')
+    assert "lets a loss grow" not in pmpo("check").out
+
+
 def test_doctor_measures_the_noise_and_the_gate_uses_it(repo: Repo, pmpo, clean_environment):
     """The fake model's numbers do not depend on their company, so the floor is rounding; a larger one is obeyed."""
     done = pmpo("doctor", "--noise")
