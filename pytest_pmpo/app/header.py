@@ -16,7 +16,7 @@ from pytest_pmpo.scoring.models import parse_spec
 
 def header_lines(checker: Checker, *, now: datetime | None = None) -> list[str]:
     """One line on models and device, one on the base; one on files that look like prompts and are not taken for any,
-    and one on each entry of the settings that is for no prompt there is.
+    and one on each setting that cannot be meant so.
 
     Raises:
         ConfigError: see ``Project.discovered``.

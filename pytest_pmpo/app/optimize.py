@@ -19,7 +19,7 @@ from pytest_pmpo.optimize.listener import Listener
 from pytest_pmpo.optimize.loop import OptimizeRequest, run
 from pytest_pmpo.optimize.records import OptimizeResult
 from pytest_pmpo.optimize.rewriters.base import Rewriter
-from pytest_pmpo.optimize.rewriters.language import LanguageRewriter
+from pytest_pmpo.optimize.rewriters.language import WRITER_WANTED, LanguageRewriter
 from pytest_pmpo.optimize.rewriters.select import create
 from pytest_pmpo.optimize.strategies.select import choose
 from pytest_pmpo.prompts.formats.base import Format, ParseContext
@@ -167,7 +167,7 @@ def request(
     if choice.asks_model and not any(isinstance(rewriter, LanguageRewriter) for rewriter in rewriters):
         raise ConfigError(
             f"the strategy {wanted.strategy} asks a language model for prompts, and no rewriter is one",
-            hint='add the rewriter "local" or "openai:MODEL", or use the strategy "pmpo"',
+            hint=WRITER_WANTED,
         )
     rounds = choice.rounds if wanted.rounds is None else wanted.rounds
     return OptimizeRequest(

@@ -17,7 +17,7 @@ from pytest_pmpo.optimize.objective import FixedObjective, Objective
 from pytest_pmpo.optimize.pages import page
 from pytest_pmpo.optimize.records import Candidate
 from pytest_pmpo.optimize.rewriters.base import Ask, Proposal, Rejection, Reply, Rewriter, View
-from pytest_pmpo.optimize.rewriters.language import LanguageRewriter, read_answer
+from pytest_pmpo.optimize.rewriters.language import WRITER_WANTED, LanguageRewriter, read_answer
 from pytest_pmpo.optimize.selection import Acceptance
 from pytest_pmpo.optimize.splits import Splits
 from pytest_pmpo.optimize.tuning import Tuning as Tuning
@@ -256,7 +256,7 @@ class Study:
                 return rewriter
         raise OptimizeError(
             "this strategy asks a language model for prompts, and no rewriter is one",
-            hint='add the rewriter "local" or "openai:MODEL", or use the strategy "pmpo"',
+            hint=WRITER_WANTED,
         )
 
     def ask_writer(self, questions: Sequence[Sequence[Turn]], samples: int) -> list[tuple[Reply, ...]]:

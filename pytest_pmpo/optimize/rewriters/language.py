@@ -33,6 +33,10 @@ MOVES = (
 they make one."""
 
 
+WRITER_WANTED = 'add the rewriter "local" or "openai:MODEL", or use the strategy "pmpo"'
+"""Hint where a strategy asks a language model for prompts and no rewriter is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class LanguageRewriter:
     """Asks ``writer`` to improve a prompt.

@@ -14,7 +14,7 @@ from pytest_pmpo.optimize.rewriters.local import LocalWriter
 from pytest_pmpo.optimize.rewriters.openai_server import OpenAIWriter
 from pytest_pmpo.optimize.rewriters.recorded import RecordedWriter, Recording
 from pytest_pmpo.optimize.rewriters.structural import StructuralEdits
-from pytest_pmpo.scoring.backends.chat_client import KEY_VARIABLE
+from pytest_pmpo.scoring.backends.chat_client import KEY_VARIABLE, KEY_WANTED
 from pytest_pmpo.scoring.scorer import Scorer
 
 NAMES = ("structural", "local", "local-large", "openai:MODEL", "openai:MODEL@URL", "recorded:FILE")
@@ -63,7 +63,7 @@ def _language(spec: str, scorer: Scorer, root: Path, environ: Mapping[str, str])
         model, at, url = rest.partition("@http")
         key, server = environ.get(KEY_VARIABLE), "http" + url if at else environ.get("OPENAI_BASE_URL")
         if not key and not server:  # told now, not after the first round has been scored
-            raise ConfigError(f"no key for {spec}", hint=f"set {KEY_VARIABLE}, or give the URL of your own server")
+            raise ConfigError(f"no key for {spec}", hint=KEY_WANTED)
         return LanguageRewriter(OpenAIWriter(model, server, key))
     if kind == "recorded" and rest:
         return LanguageRewriter(RecordedWriter(root / rest))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _NO_KEY = "no-key"  # servers on one's own machine take any; the client insists on one
 KEY_VARIABLE = "OPENAI_API_KEY"
+KEY_WANTED = f"set {KEY_VARIABLE}, or give the URL of your own server"
 MAX_WAIT = 30.0
 """Seconds; a longer ``Retry-After`` is not waited for."""
 
@@ -61,7 +62,7 @@ def connect(name: str, base_url: str | None, api_key: str | None, timeout: float
         raise BackendError("a chat server needs the openai client", hint="pip install 'pytest-pmpo[openai]'") from error
     key = api_key or (_NO_KEY if base_url else None)
     if key is None:
-        raise BackendError(f"no key for {name}", hint=f"set {KEY_VARIABLE}, or give the URL of your own server")
+        raise BackendError(f"no key for {name}", hint=KEY_WANTED)
     try:
         return OpenAI(api_key=key, base_url=base_url, timeout=timeout, max_retries=0)
     except (OpenAIError, ValueError) as error:

@@ -59,20 +59,24 @@ def test_a_model_that_does_something_else_to_its_logits_is_refused(
         TransformersBackend(model, Tokenizer())
 
 
+def refuse_above_70_tokens(model: Any, monkeypatch: pytest.MonkeyPatch, error: RuntimeError) -> None:
+    forward = model.model.forward
+
+    def small(input_ids: Any, **options: Any) -> Any:
+        if input_ids.numel() > 70:
+            raise error
+        return forward(input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model.model, "forward", small)
+
+
 def test_out_of_memory_halves_the_budget_goes_on_and_says_so_once(
     build: Build, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, rows = build("llama"), tree(1)
     backend = TransformersBackend(model, Tokenizer())
     expected = backend.score(rows)
-    forward = model.model.forward
-
-    def small(input_ids: Any, **options: Any) -> Any:
-        if input_ids.numel() > 70:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(input_ids=input_ids, **options)
-
-    monkeypatch.setattr(model.model, "forward", small)
+    refuse_above_70_tokens(model, monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
     backend._budget.tokens = 800
     with pytest.warns(RuntimeWarning, match="out of memory; going on with 400 tokens") as caught:
         scores = backend.score(rows)
@@ -99,14 +103,7 @@ def test_libraries_that_find_a_full_gpu_are_tried_again_with_less(
     model, rows = build("llama"), tree(1)
     backend = TransformersBackend(model, Tokenizer())
     expected = backend.score(rows)
-    forward = model.model.forward
-
-    def small(input_ids: Any, **options: Any) -> Any:
-        if input_ids.numel() > 70:
-            raise RuntimeError(words)
-        return forward(input_ids=input_ids, **options)
-
-    monkeypatch.setattr(model.model, "forward", small)
+    refuse_above_70_tokens(model, monkeypatch, RuntimeError(words))
     backend._budget.tokens = 800
     with pytest.warns(RuntimeWarning, match="out of memory; going on"):
         scores = backend.score(rows)
