@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace, engine: Engine, kept: Sequence[Outcome]) -
     )  # fmt: skip
     done = {(o.task, o.strategy, o.seed, o.model) for o in kept}
     name = engine.name
-    wanted = product(range(options.seeds), options.tasks, options.strategies)
+    wanted = product(range(options.first_seed, options.seeds), options.tasks, options.strategies)
     jobs = [
         Job(task, strategy, seed)
         for seed, task, strategy in wanted
@@ -94,6 +94,7 @@ def _options() -> argparse.Namespace:
     add("--device", default="cpu")
     add("--dtype", default="float32")
     add("--seeds", type=int, default=3)
+    add("--first-seed", type=int, default=0, help="for a second GPU: the seeds below it are left to another command")
     add("--rounds", type=int, default=MANY_ROUNDS)
     add("--forward-tokens", type=int, default=60_000)
     add("--passes", type=float, help="instead: times the tokens of scoring the starting prompt on all its fixtures")

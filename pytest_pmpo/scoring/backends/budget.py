@@ -62,11 +62,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can be had on the device, bytes."""
+    """Memory that can be had on the device, bytes; within the share of it this process was given, where it was."""
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return free + held
+        free, total = torch.cuda.mem_get_info(device)
+        reserved = torch.cuda.memory_reserved(device)
+        share = getattr(torch.cuda, "get_per_process_memory_fraction", None)  # not in torch 2.6
+        if share is not None:
+            free = min(free, int(total * share(device)) - reserved)
+        return max(0, free + reserved - torch.cuda.memory_allocated(device))
     return _available_memory()
 
 
