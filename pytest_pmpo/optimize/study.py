@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 from pytest_pmpo.errors import OptimizeError, RewriterError
 from pytest_pmpo.optimize import demos, masking, shots, tagging
@@ -14,7 +14,7 @@ from pytest_pmpo.optimize.evaluation import Evaluation
 from pytest_pmpo.optimize.hard_cases import HardCase, hardest
 from pytest_pmpo.optimize.masking import MaskTable
 from pytest_pmpo.optimize.objective import FixedObjective, Objective
-from pytest_pmpo.optimize.pages import page
+from pytest_pmpo.optimize.pages import Page, page
 from pytest_pmpo.optimize.records import Candidate
 from pytest_pmpo.optimize.rewriters.base import Ask, Proposal, Rejection, Reply, Rewriter, View
 from pytest_pmpo.optimize.rewriters.language import WRITER_WANTED, LanguageRewriter, read_answer
@@ -267,15 +267,22 @@ class Study:
         self, parent: Candidate, questions: Sequence[Sequence[Turn]], samples: int, origin: str
     ) -> list[list[Candidate]]:
         """Ask the language rewriter's writer, and read each answer as a new version of ``parent``."""
+        return self.write_each([(parent, question) for question in questions], samples, origin)
+
+    def write_each(
+        self, asked: Sequence[tuple[Candidate, Sequence[Turn]]], samples: int, origin: str
+    ) -> list[list[Candidate]]:
+        """The same for questions about several parents, which are answered together."""
         rewriter = self.language
-        sheet = page(parent.prompt, rewriter.scope)
-        if sheet is None:
-            return [[] for _ in questions]
-        result = []
-        for replies in self._ask(rewriter.writer, questions, samples):
+        sheets = [page(parent.prompt, rewriter.scope) for parent, _ in asked]
+        result: list[list[Candidate]] = [[] for _ in asked]
+        there = [number for number, sheet in enumerate(sheets) if sheet is not None]
+        answers = self._ask(rewriter.writer, [asked[number][1] for number in there], samples) if there else ()
+        for number, replies in zip(there, answers, strict=True):
+            parent, sheet = asked[number][0], cast(Page, sheets[number])
             read = [
                 read_answer(sheet, r.text, origin, finished=r.finished, tags_required=rewriter.tags_required)
                 for r in replies
             ]
-            result.append([c for c in (self._admit(parent, p) for p in read) if c is not None])
+            result[number] = [c for c in (self._admit(parent, p) for p in read) if c is not None]
         return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +10,10 @@ from pytest_pmpo.optimize.records import Candidate, Step
 from pytest_pmpo.optimize.strategies import population
 from pytest_pmpo.optimize.strategies.population import Scored
 from pytest_pmpo.optimize.study import Study
+from pytest_pmpo.prompts.model import Turn
 
 Algorithm = Literal["ga", "de"]
+Asked = tuple[Candidate, tuple[Turn, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,11 @@ class EvoPrompt:
             people = self._genetic(study, people) if self.algorithm == "ga" else self._differential(study, people)
 
     def _genetic(self, study: Study, people: list[Scored]) -> list[Scored]:
-        children: list[Candidate] = []
-        for _ in range(self.size):
-            first, second = self._parents(study, people)
-            children += self._child(study, first, "evo_ga", second=population.text(study, second))
+        pairs = [self._parents(study, people) for _ in range(self.size)]
+        asked = [
+            self._question(study, first, "evo_ga", second=population.text(study, second)) for first, second in pairs
+        ]
+        children = [child for row in self._children(study, asked) for child in row]
         return sorted([*people, *population.score(study, children)], key=lambda s: s.loss)[: self.size]
 
     def _parents(self, study: Study, people: list[Scored]) -> tuple[Candidate, Candidate]:
@@ -63,21 +66,23 @@ class EvoPrompt:
         return first.candidate, second.candidate
 
     def _differential(self, study: Study, people: list[Scored]) -> list[Scored]:
-        best = people[0].candidate
-        survivors: list[Scored] = []
+        best = population.text(study, people[0].candidate)
+        asked = []
         for person in people:
             others = [p for p in people if p is not person] or people
             a, b = study.rng.choice(others).candidate, study.rng.choice(others).candidate
-            texts: dict[str, object] = {
-                "second": population.text(study, b),
-                "best": population.text(study, best),
-                "base": population.text(study, person.candidate),
-            }
-            children = population.score(study, self._child(study, a, "evo_de", **texts))
-            survivors.append(min([person, *children], key=lambda s: s.loss))
+            base = population.text(study, person.candidate)
+            asked.append(self._question(study, a, "evo_de", second=population.text(study, b), best=best, base=base))
+        survivors = [
+            min([person, *population.score(study, children)], key=lambda s: s.loss)
+            for person, children in zip(people, self._children(study, asked), strict=True)
+        ]
         return sorted(survivors, key=lambda s: s.loss)
 
-    def _child(self, study: Study, parent: Candidate, template: str, **texts: object) -> list[Candidate]:
-        question = population.ask(study, template, parent, (), first=population.text(study, parent), **texts)
-        (found,) = study.write(parent, [question], 1, f"{self.name} child")
-        return found
+    def _question(self, study: Study, parent: Candidate, template: str, **texts: object) -> Asked:
+        first = population.text(study, parent)
+        return parent, population.ask(study, template, parent, (), first=first, **texts)
+
+    def _children(self, study: Study, asked: Sequence[Asked]) -> list[list[Candidate]]:
+        """One answer to each question. Parents are of the last generation, so a whole one is written together."""
+        return study.write_each(asked, 1, f"{self.name} child")

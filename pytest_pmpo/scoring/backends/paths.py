@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytest_pmpo.scoring.backends.attention import UnsupportedAttentionError
 from pytest_pmpo.scoring.backends.head import TargetHead
 from pytest_pmpo.scoring.backends.kernels import to_device
-from pytest_pmpo.scoring.backends.tree_attention import NAME, UnsupportedAttentionError, register, tree_state
+from pytest_pmpo.scoring.backends.tree_attention import NAME, register, tree_state
 from pytest_pmpo.scoring.plan import Forest, Ints
 from pytest_pmpo.scoring.records import EncodedSequence
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,25 @@ from torch import Tensor
 from pytest_pmpo.errors import ModelError, NumericsError
 from pytest_pmpo.prompts.model import Turn
 from pytest_pmpo.scoring.backends import kernels
+from pytest_pmpo.scoring.backends.attention import UnsupportedAttentionError
 from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
 from pytest_pmpo.scoring.backends.budget import TokenBudget, is_out_of_memory
+from pytest_pmpo.scoring.backends.decoding import Decoder
 from pytest_pmpo.scoring.backends.generation import Sampler, with_logprobs
 from pytest_pmpo.scoring.backends.head import TargetHead
 from pytest_pmpo.scoring.backends.hf_tokenizer import HFTokenizer
 from pytest_pmpo.scoring.backends.paths import ExecutionPath, PlainPath, PrefixPath, Sink, TreePath
-from pytest_pmpo.scoring.backends.tree_attention import UnsupportedAttentionError
 from pytest_pmpo.scoring.plan import Ints
 from pytest_pmpo.scoring.records import EncodedSequence, distinct_tokens
 
 Losses = npt.NDArray[np.float64]
 _MakePath = Callable[[Any, TargetHead], ExecutionPath]
 _PATHS: tuple[_MakePath, ...] = (TreePath, PrefixPath)
+
+# whatever one way trips over in a model nobody has seen, the next one need not
+_TRIPPED = (
+    UnsupportedAttentionError, RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError,
+)  # fmt: skip
 
 # Two paths agree if their losses do to rounding. fp32 rounds at 1e-7. 16-bit weights round at 1e-2 of a logit, and a
 # mixture of experts may then send a token elsewhere, so there it is the mean that must be small.
@@ -106,9 +113,26 @@ class TransformersBackend:
     ) -> list[tuple[Generation, ...]]:
         """``samples`` answers to each conversation; see ``Generator.generate``."""
         with kernels.current(self.model.device):
-            drawn, rows = Sampler(self.model, self.tokenizer).draw(conversations, settings, samples, progress)
+            sampler = Sampler(self.model, self.tokenizer, self._decoder)
+            drawn, rows = sampler.draw(conversations, settings, samples, progress)
         answers = with_logprobs(drawn, self.score(rows))
         return [tuple(answers[i : i + samples]) for i in range(0, len(answers), samples)]
+
+    @cached_property
+    def _decoder(self) -> Decoder | None:
+        """Writes with a model whose steps, tried on random tokens, give the losses that scoring gives."""
+        if not isinstance(self._path, TreePath):
+            return None
+        decoder, probes = Decoder(self.model, self._head), _written_probes(self._head.vocabulary)
+        try:
+            with torch.inference_mode():
+                losses = decoder.losses(
+                    [p.tokens[: p.target_start] for p in probes], [p.tokens[p.target_start :] for p in probes]
+                )
+                expected = self._probe(self._path, probes, _PLAIN_PROBE_BUDGET)
+        except _TRIPPED:
+            return None
+        return decoder if self._agree(losses.cpu().double().numpy().ravel(), expected) else None
 
     def _check_vocabulary(self, sequences: Sequence[EncodedSequence]) -> None:
         for sequence in sequences:
@@ -133,16 +157,8 @@ class TransformersBackend:
             try:
                 path = make(self.model, self._head)
                 losses = self._probe(path, probes, budget=_PROBE_BUDGET)
-            except (
-                UnsupportedAttentionError,
-                RuntimeError,
-                TypeError,
-                ValueError,
-                AttributeError,
-                KeyError,
-                IndexError,
-            ):
-                continue  # whatever this path trips over in a model nobody has seen, the next one need not
+            except _TRIPPED:
+                continue
             if self._agree(losses, expected):
                 return path
         return plain
@@ -181,6 +197,7 @@ class TransformersBackend:
 
 _PROBE_BUDGET = 16  # more than one chunk, so that carried keys are tried as well
 _PLAIN_PROBE_BUDGET = 1024  # one batch
+_WRITTEN = 4  # tokens of a written probe
 
 
 def _probes(vocabulary: int) -> list[EncodedSequence]:
@@ -196,6 +213,17 @@ def _probes(vocabulary: int) -> list[EncodedSequence]:
             context = prefix + draw(length)
             probes += [EncodedSequence(context + draw(n), len(context), "probe") for n in (1, 3)]
     return probes
+
+
+def _written_probes(vocabulary: int) -> list[EncodedSequence]:
+    """Random answers to random contexts of several lengths, one of them met twice."""
+    rng = random.Random(1)
+
+    def draw(n: int) -> tuple[int, ...]:
+        return tuple(rng.randrange(vocabulary) for _ in range(n))
+
+    contexts = [draw(n) for n in (3, 7, 12)]
+    return [EncodedSequence(c + draw(_WRITTEN), len(c), "probe") for c in (*contexts, contexts[1])]
 
 
 class _Run:

@@ -22,14 +22,17 @@ import torch
 from torch import Tensor, nn
 
 from pytest_pmpo.scoring.backends import shared_context
+from pytest_pmpo.scoring.backends.attention import (
+    AttentionOptions,
+    UnsupportedAttentionError,
+    attend,
+    no_mask,
+    repeat_heads,
+)
 from pytest_pmpo.scoring.backends.kernels import KeyValue, TreeBlocks, available
 from pytest_pmpo.scoring.plan import Chunk, Range, Segment
 
 NAME = "pmpo_tree"
-
-
-class UnsupportedAttentionError(Exception):
-    """The model asks attention for something this path does not do; another path is taken."""
 
 
 class TreeState:
@@ -47,7 +50,7 @@ class TreeState:
         self._chunk = chunk
         self._layout = _Layout(chunk, device)
 
-    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, options: _Options) -> Tensor:
+    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions) -> Tensor:
         """One layer's attention.
 
         Args:
@@ -65,15 +68,6 @@ class TreeState:
         if self._layout.tiles(query, own):
             return self._layout.attend_tiled(query, own, carried, options)
         return self._layout.attend_by_segment(query, own, carried, options)
-
-
-class _Options:
-    """What a model passes to its attention besides tensors."""
-
-    def __init__(self, scaling: float | None, sliding_window: int | None, softcap: float | None) -> None:
-        self.scaling = scaling
-        self.window = sliding_window
-        self.softcap = softcap
 
 
 class _Layout:
@@ -112,7 +106,7 @@ class _Layout:
                         parts.append(tensor[:, :, first - begin : last - begin])
         return found
 
-    def attend_tiled(self, query: Tensor, own: KeyValue, carried: KeyValue | None, options: _Options) -> Tensor:
+    def attend_tiled(self, query: Tensor, own: KeyValue, carried: KeyValue | None, options: AttentionOptions) -> Tensor:
         """All segments and heads in one kernel that reads keys where they lie."""
         groups = query.shape[1] // own[0].shape[1]
         if self._blocks is None or self._blocks.groups != groups:
@@ -120,7 +114,9 @@ class _Layout:
         scale = query.shape[-1] ** -0.5 if options.scaling is None else options.scaling
         return self._blocks.attend(query, own, carried, scale=scale, softcap=options.softcap, window=options.window)
 
-    def attend_by_segment(self, query: Tensor, own: KeyValue, carried: KeyValue | None, options: _Options) -> Tensor:
+    def attend_by_segment(
+        self, query: Tensor, own: KeyValue, carried: KeyValue | None, options: AttentionOptions
+    ) -> Tensor:
         """One call per segment, exact in every dtype and on every device; on a CPU one over what siblings share."""
         output = query.new_empty(1, query.shape[2], query.shape[1], own[1].shape[-1])
         memory = self._chunk.carried + query.shape[2]
@@ -136,13 +132,13 @@ class _Layout:
         return output
 
     def _attend_alone(
-        self, segment: Segment, query: Tensor, own: KeyValue, carried: KeyValue | None, options: _Options
+        self, segment: Segment, query: Tensor, own: KeyValue, carried: KeyValue | None, options: AttentionOptions
     ) -> Tensor:
         start, stop = segment.start, segment.stop
         ranges = (*segment.context, (self._chunk.carried + start, self._chunk.carried + stop))
         groups = query.shape[1] // own[0].shape[1]
-        k, v = (_repeat(_joined(parts), groups) for parts in self._parts(own, carried, ranges))
-        return _attention(query[:, :, start:stop], k, v, self._mask(stop - start, k.shape[2], options.window), options)
+        k, v = (repeat_heads(_joined(parts), groups) for parts in self._parts(own, carried, ranges))
+        return attend(query[:, :, start:stop], k, v, self._mask(stop - start, k.shape[2], options.window), options)
 
     def _attend_together(
         self, segments: Sequence[Segment], query: Tensor, own: KeyValue, carried: KeyValue | None, scale: float | None
@@ -169,30 +165,9 @@ class _Layout:
         return self._masks[name]
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, options: _Options) -> Tensor:
-    if options.softcap is None:
-        return nn.functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, scale=options.scaling
-        )
-    scale = q.shape[-1] ** -0.5 if options.scaling is None else options.scaling
-    scores = torch.tanh(q @ k.transpose(2, 3) * scale / options.softcap) * options.softcap
-    if mask is None:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype) @ v
-
-
 def _joined(parts: list[Tensor]) -> Tensor:
     """Parts [1, heads, tokens, d] in one; a view where there is but one."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-
-
-def _repeat(memory: Tensor, groups: int) -> Tensor:
-    """[1, key heads, t, d] → [1, heads, t, d]; a view that copies nothing until a kernel needs it."""
-    if groups == 1:
-        return memory
-    one, heads, tokens, size = memory.shape
-    return memory[:, :, None].expand(one, heads, groups, tokens, size).reshape(one, heads * groups, tokens, size)
 
 
 _STATE: ContextVar[TreeState | None] = ContextVar("pmpo_tree_state", default=None)
@@ -222,15 +197,10 @@ def tree_attention(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """The function transformers calls; see its ``AttentionInterface``."""
-    refused = [name for name in ("s_aux", "position_bias", "head_mask") if options.get(name) is not None]
-    state = _STATE.get()
-    if refused or state is None:
-        raise UnsupportedAttentionError(", ".join(refused) or "attention was called outside of a chunk")
-    return state.attend(module, query, key, value, _Options(scaling, sliding_window, softcap)), None
-
-
-def no_mask(*args: Any, **kwargs: Any) -> None:
-    """The forest is its own mask; see transformers' ``AttentionMaskInterface``."""
+    wanted, state = AttentionOptions.of(scaling, sliding_window, softcap, options), _STATE.get()
+    if state is None:
+        raise UnsupportedAttentionError("attention was called outside of a chunk")
+    return state.attend(module, query, key, value, wanted), None
 
 
 def register() -> None:

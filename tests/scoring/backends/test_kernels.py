@@ -62,7 +62,8 @@ def test_every_query_sees_its_context_and_its_own_past_in_order(rows: list[Chunk
 
 _INTERPRETED = """
 import random, torch
-from pytest_pmpo.scoring.backends.tree_attention import _Layout, _Options
+from pytest_pmpo.scoring.backends.attention import AttentionOptions
+from pytest_pmpo.scoring.backends.tree_attention import _Layout
 from pytest_pmpo.scoring.plan import Forest
 from pytest_pmpo.scoring.records import EncodedSequence
 rng, cpu = random.Random(0), torch.device("cpu")
@@ -77,7 +78,7 @@ for heads, key_heads, size, window, softcap in ((14, 2, 128, None, None), (9, 3,
         q, n = half(heads, len(chunk.tokens), size), len(chunk.tokens)
         own = half(key_heads, n, size), half(key_heads, n, size)
         carried = (half(key_heads, chunk.carried, size),) * 2 if chunk.carried else None
-        options = _Options(None, window, softcap)
+        options = AttentionOptions(None, window, softcap)
         found = _Layout(chunk, cpu).attend_tiled(q, own, carried, options).float()
         expected = _Layout(chunk, cpu).attend_by_segment(q.float(), wide(own), wide(carried), options)
         assert (found - expected).abs().max() < 5e-3

@@ -12,9 +12,10 @@ torch = pytest.importorskip("torch", reason="the model libraries are not install
 pytest.importorskip("transformers", reason="the model libraries are not installed")
 
 from pytest_pmpo.scoring.backends import shared_context  # noqa: E402
+from pytest_pmpo.scoring.backends.attention import AttentionOptions  # noqa: E402
 from pytest_pmpo.scoring.backends.shared_context import attend, available, siblings  # noqa: E402
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend  # noqa: E402
-from pytest_pmpo.scoring.backends.tree_attention import _Layout, _Options  # noqa: E402
+from pytest_pmpo.scoring.backends.tree_attention import _Layout  # noqa: E402
 from pytest_pmpo.scoring.plan import Chunk, Segment  # noqa: E402
 from pytest_pmpo.scoring.records import EncodedSequence  # noqa: E402
 
@@ -111,7 +112,7 @@ def test_a_window_or_softcap_that_matters_keeps_siblings_apart(
     chunk = Chunk(none, none, 7, segments, (), none, none, none, none)
     query, own = torch.randn(1, 4, 20, 16), (torch.randn(1, 2, 20, 16), torch.randn(1, 2, 20, 16))
     carried = torch.randn(1, 2, 7, 16), torch.randn(1, 2, 7, 16)
-    options = _Options(None, window, softcap)
+    options = AttentionOptions(None, window, softcap)
     calls = []
     attend_together = shared_context.attend
     monkeypatch.setattr(shared_context, "attend", lambda *parts: (calls.append(1), attend_together(*parts))[1])
