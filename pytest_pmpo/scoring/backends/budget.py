@@ -64,12 +64,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 def free_bytes(device: torch.device) -> int:
     """Memory that can be had on the device, bytes; within the share of it this process was given, where it was."""
     if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        reserved = torch.cuda.memory_reserved(device)
+        number = torch.cuda.current_device() if device.index is None else device.index
+        free, total = torch.cuda.mem_get_info(number)
+        reserved = torch.cuda.memory_reserved(number)
         share = getattr(torch.cuda, "get_per_process_memory_fraction", None)  # not in torch 2.6
         if share is not None:
-            free = min(free, int(total * share(device)) - reserved)
-        return max(0, free + reserved - torch.cuda.memory_allocated(device))
+            free = min(free, int(total * share(number)) - reserved)
+        return max(0, free + reserved - torch.cuda.memory_allocated(number))
     return _available_memory()
 
 
