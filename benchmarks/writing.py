@@ -20,7 +20,8 @@ from pytest_pmpo.scoring.backends.base import SamplingSettings
 from pytest_pmpo.scoring.backends.generation import Sampler
 from pytest_pmpo.scoring.models import resolve
 
-ASKED = "What is {a} times {b}? Think step by step, then give the number. " + "Do not hurry, and check each step. " * 12
+INSTRUCTIONS = "Solve the problem step by step. " + "Do not hurry, and check each step before the next one. " * 12
+PROBLEM = "\n\nProblem: what is {a} times {b}, and what is left when it is divided by {c}?"
 
 
 def main() -> None:
@@ -30,10 +31,12 @@ def main() -> None:
     backend: Any = resolve(options.model, root=Path.cwd()).open(options.device, options.dtype)
     since = time.monotonic()
     decoder = backend._decoder
-    print(
-        f"{backend.description}; trial of the decoder: {time.monotonic() - since:.2f} s, served: {decoder is not None}"
-    )
-    asked = [[Turn("user", ASKED.format(a=i + 12, b=i + 7))] for i in range(options.conversations)]
+    served = "served" if decoder is not None else "not served"
+    print(f"{backend.description}; {served}, tried in {time.monotonic() - since:.2f} s")
+    asked = [
+        [Turn("user", INSTRUCTIONS + PROBLEM.format(a=i + 12, b=i + 7, c=i % 5 + 3))]
+        for i in range(options.conversations)
+    ]
     settings = SamplingSettings(max_new_tokens=options.tokens)
     print("| turn | way | seconds | tokens | ms a step | ratio |\n|---:|---|---:|---:|---:|---:|")
     for turn in range(options.turns):

@@ -2,11 +2,11 @@
 
 transformers' own loop serves every model, and spends 25 ms of Python on a step, however small the model and however
 fast the GPU. Here every step does the same work (the same rows, a cache as wide as it will ever be), so that on CUDA a
-step is recorded once, as a graph, and replayed without Python. On a CPU the cache is written in place instead of being
-copied to grow. On both, a context that is answered several times is read once, and rows that have ended are dropped
-when they are half of the batch::
+step is recorded once, as a graph, and replayed without Python. On both kinds of device contexts are read as a prefix
+forest (``plan.py``), so that what they share is read once, and rows that have ended are dropped when they are half of
+the batch::
 
-    row r        | context of r, read at once | answer so far | room              |
+    row r        | context of r, out of the forest | answer so far | room              |
     a step       writes keys at positions[r], sees columns ≤ positions[r], adds 1 to positions
 
 Models that the tree path serves can be written with, after a trial on random tokens (``TransformersBackend``).
@@ -14,11 +14,13 @@ Models that the tree path serves can be written with, after a trial on random to
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,11 +29,13 @@ from pytest_pmpo.scoring.backends.attention import (
     UnsupportedAttentionError,
     attend,
     no_mask,
-    repeat_heads,
 )
 from pytest_pmpo.scoring.backends.budget import is_out_of_memory
 from pytest_pmpo.scoring.backends.head import TargetHead
-from pytest_pmpo.scoring.backends.kernels import KeyValue
+from pytest_pmpo.scoring.backends.kernels import KeyValue, to_device
+from pytest_pmpo.scoring.backends.tree_attention import TreeState
+from pytest_pmpo.scoring.plan import Forest, Ints
+from pytest_pmpo.scoring.records import EncodedSequence
 
 NAME = "pmpo_decode"
 CHECK_EVERY = 8
@@ -42,28 +46,56 @@ Choose = Callable[[Tensor], Tensor]
 """Next tokens, int64 [rows], from logits [rows, vocabulary]."""
 
 
+class Contexts:
+    """Distinct contexts as the prefix forest of one packed row.
+
+    Attributes:
+        chunk: the row.
+        lengths: tokens of each context, int64 [contexts].
+        places: tokens of the row that make up each context, int64 [contexts, longest]; 0 behind its end.
+    """
+
+    def __init__(self, contexts: Sequence[Tokens]) -> None:
+        forest = Forest([EncodedSequence((*context, 0), len(context), "a context") for context in contexts])
+        (self.chunk,) = forest.chunks(forest.size)
+        self.lengths = np.array([len(context) for context in contexts], dtype=np.int64)
+        self.places = np.zeros((len(contexts), int(self.lengths.max())), dtype=np.int64)
+        starts = [segment.start for segment in self.chunk.segments]
+        for context, last in zip(self.chunk.sequences.tolist(), self.chunk.rows.tolist(), strict=True):
+            segment = self.chunk.segments[bisect_right(starts, last) - 1]
+            path = [*segment.context, (segment.start, last + 1)]
+            self.places[context, : self.lengths[context]] = np.concatenate([np.arange(*part) for part in path])
+
+    @property
+    def last(self) -> Ints:
+        """Place of each context's last token, int64 [contexts]."""
+        found: Ints = self.places[np.arange(len(self.lengths)), self.lengths - 1]
+        return found
+
+
 class FixedCache:
     """Keys and values of rows being written, each row at its own length.
 
     Args:
-        lengths: tokens of each row's context.
-        source: which of the distinct contexts each row has.
-        width: columns; the longest context with the longest answer.
+        contexts: what is read before the first step.
+        source: which of them each row has, int64 [rows].
+        most: longest answer, in tokens.
     """
 
-    def __init__(self, lengths: Sequence[int], source: Sequence[int], width: int, device: torch.device) -> None:
-        self.width = width
-        self.positions = torch.tensor(lengths, device=device)
-        self._rows = torch.arange(len(lengths), device=device)
-        self.source = torch.tensor(source, device=device)
-        self._reading = True
+    def __init__(self, contexts: Contexts, source: Ints, most: int, device: torch.device) -> None:
+        self.width = contexts.places.shape[1] + most
+        self.positions = to_device(torch.from_numpy(contexts.lengths[source]), device)
+        self._rows = torch.arange(len(source), device=device)
+        self._places = to_device(torch.from_numpy(contexts.places[source]), device)
+        self._tree: TreeState | None = TreeState()
+        self._tree.begin(contexts.chunk, device)
         self._memory: dict[int, KeyValue] = {}
-        self._masks: dict[tuple[int, int | None], Tensor] = {}
-        self._visible = width
+        self._masks: dict[int | None, Tensor] = {}
+        self._visible = self.width
 
     def begin_step(self, visible: int) -> None:
         """From here on attention takes one token of every row; no row is longer than ``visible`` columns by then."""
-        self._reading, self._visible = False, visible
+        self._tree, self._visible = None, visible
         self._masks.clear()
 
     def keep(self, rows: Tensor) -> None:
@@ -73,24 +105,24 @@ class FixedCache:
         self._memory = {name: (key[rows], value[rows]) for name, (key, value) in self._memory.items()}
 
     def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions) -> Tensor:
-        """One layer's attention, of the contexts or of one step.
+        """One layer's attention, of the contexts' row or of one step.
 
         Args:
-            query: [contexts, heads, t, d] or [rows, heads, 1, d]; keys and values likewise, positions applied already.
+            query: [1, heads, n, d] or [rows, heads, 1, d]; keys and values likewise, positions applied already.
 
         Returns:
-            the same with heads behind tokens: [·, t, heads, d_value].
+            the same with heads behind tokens: [1, n, heads, d_value] or [rows, 1, heads, d_value].
         """
-        if not self._reading:
+        if self._tree is None:
             return self._step(module, query, key, value, options)
-        self._memory[id(module)] = self._widened(key), self._widened(value)
-        groups, seen = query.shape[1] // key.shape[1], self._causal(query.shape[2], options.window)
-        return attend(query, repeat_heads(key, groups), repeat_heads(value, groups), seen, options).transpose(1, 2)
+        self._memory[id(module)] = self._laid_out(key), self._laid_out(value)
+        return self._tree.attend(module, query, key, value, options)
 
-    def _widened(self, tensor: Tensor) -> Tensor:
-        """Each row's copy of its context's keys or values, with room for an answer."""
-        room = tensor.new_zeros(len(self.source), tensor.shape[1], self.width, tensor.shape[3])
-        room[:, :, : tensor.shape[2]] = tensor[self.source]
+    def _laid_out(self, tensor: Tensor) -> Tensor:
+        """Keys or values of the forest [1, key heads, n, d] → rows with room for answers [rows, key heads, w, d]."""
+        room = tensor.new_zeros(len(self._places), tensor.shape[1], self.width, tensor.shape[3])
+        # behind a context's end stands what a step overwrites before it is seen
+        room[:, :, : self._places.shape[1]] = tensor[0][:, self._places].transpose(0, 1)
         return room
 
     def _step(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions) -> Tensor:
@@ -106,26 +138,14 @@ class FixedCache:
 
     def _past(self, window: int | None) -> Tensor:
         """Bool [rows, 1, 1, visible], True = seen by the row's newest token."""
-        name = (1, window)
-        if name not in self._masks:
+        if window not in self._masks:
             columns = torch.arange(self._visible, device=self.positions.device)[None]
             newest = self.positions[:, None]
             seen = columns <= newest
             if window is not None:
                 seen &= columns > newest - window
-            self._masks[name] = seen[:, None, None]
-        return self._masks[name]
-
-    def _causal(self, length: int, window: int | None) -> Tensor | None:
-        """Bool [length, length]; None where every token sees all before it."""
-        if window is None or window >= length:
-            return None
-        name = (length, window)
-        if name not in self._masks:
-            places = torch.arange(length, device=self.positions.device)
-            distance = places[:, None] - places
-            self._masks[name] = (distance >= 0) & (distance < window)
-        return self._masks[name]
+            self._masks[window] = seen[:, None, None]
+        return self._masks[window]
 
 
 class Decoder:
@@ -143,12 +163,12 @@ class Decoder:
     def write(self, contexts: Sequence[Tokens], choose: Choose, end: int | None, most: int) -> list[Tokens]:
         """An answer to each context, its end included where the model came to one, of at most ``most`` tokens."""
         distinct = {context: number for number, context in enumerate(dict.fromkeys(contexts))}
-        lengths = [len(context) for context in contexts]
-        device = self._model.device
-        cache = FixedCache(lengths, [distinct[c] for c in contexts], max(lengths) + most, device)
+        source = np.array([distinct[context] for context in contexts], dtype=np.int64)
+        known, device = Contexts(list(distinct)), self._model.device
+        cache = FixedCache(known, source, most, device)
         answers: list[list[int]] = [[] for _ in contexts]
         with self._attention(cache):
-            tokens = choose(self._read(list(distinct), cache))
+            tokens = choose(self._read(known, source))
             rows = list(range(len(contexts)))
             step, pending = self._stepper(cache, tokens), [tokens]
             for written in range(1, most + 1):
@@ -179,13 +199,15 @@ class Decoder:
         self.write(contexts, follow, None, wanted.shape[1])
         return torch.stack(found, dim=1)
 
-    def _read(self, contexts: Sequence[Tokens], cache: FixedCache) -> Tensor:
-        """Logits [rows, vocabulary] behind each row's context; every distinct context is read once."""
-        longest = max(map(len, contexts))
-        # padding is on the right: causal attention never sees it, and steps overwrite its keys
-        ids = torch.tensor([[*c, *[0] * (longest - len(c))] for c in contexts], device=self._model.device)
-        hidden = self._hidden(ids, torch.arange(longest, device=ids.device).expand_as(ids))
-        return self._head.logits(hidden[cache.source, cache.positions - 1])
+    def _read(self, contexts: Contexts, source: Ints) -> Tensor:
+        """Logits [rows, vocabulary] behind each row's context."""
+        chunk, device = contexts.chunk, self._model.device
+        ids, positions, last, rows = (
+            to_device(torch.from_numpy(numbers), device)
+            for numbers in (chunk.tokens, chunk.positions, contexts.last, source)
+        )
+        hidden = self._hidden(ids[None], positions[None])[0]
+        return self._head.logits(hidden[last])[rows]
 
     def _stepper(self, cache: FixedCache, tokens: Tensor) -> Callable[[Tensor], Tensor]:
         """What takes every row one token further: a recorded graph where that is possible."""
