@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import TopPLogitsWarper
+from transformers import GenerationConfig, TopPLogitsWarper
 
 from pytest_pmpo.prompts.model import Turn
 from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
@@ -87,16 +87,26 @@ class Sampler:
         mask = torch.tensor([[0] * (longest - len(c)) + [1] * len(c) for c in contexts], device=self._model.device)
         greedy = settings.temperature == 0
         chosen = {} if greedy else {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
-        out = self._model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            do_sample=not greedy,
-            max_new_tokens=settings.max_new_tokens,
-            pad_token_id=pad,
-            eos_token_id=end,
-            **chosen,
-        )
+        with self._bare_settings():
+            out = self._model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                do_sample=not greedy,
+                max_new_tokens=settings.max_new_tokens,
+                pad_token_id=pad,
+                eos_token_id=end,
+                **chosen,
+            )
         return [_until(tuple(row[longest:].tolist()), end) for row in out]
+
+    @contextmanager
+    def _bare_settings(self) -> Iterator[None]:
+        """None of the model's own: a penalty for repetition would draw from another distribution than is scored."""
+        before, self._model.generation_config = self._model.generation_config, GenerationConfig()
+        try:
+            yield
+        finally:
+            self._model.generation_config = before
 
     def _batch_tokens(self) -> int:
         device = torch.device(self._model.device)

@@ -20,15 +20,19 @@ from pytest_pmpo.scoring.records import EncodedSequence  # noqa: E402
 CONVERSATIONS = [[Turn("user", "w5 w6 w7 w8")], [Turn("user", "w9")]]
 
 
-@pytest.fixture
-def backend(build: Callable[[str], Any]) -> TransformersBackend:
+def make(model: Any) -> TransformersBackend:
     from tokenizers import Tokenizer, pre_tokenizers
     from tokenizers.models import WordLevel
 
     words = Tokenizer(WordLevel({f"w{i}": i for i in range(97)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, eos_token="w2")
-    return TransformersBackend(build("llama"), tokenizer)
+    return TransformersBackend(model, tokenizer)
+
+
+@pytest.fixture
+def backend(build: Callable[[str], Any]) -> TransformersBackend:
+    return make(build("llama"))
 
 
 def test_equal_seeds_give_equal_answers_and_leave_other_random_numbers_alone(backend: TransformersBackend) -> None:
@@ -76,6 +80,29 @@ def test_greedy_takes_the_likeliest(backend: TransformersBackend) -> None:
     [(answer,)] = backend.generate(CONVERSATIONS[1:], SamplingSettings(temperature=0, max_new_tokens=1))
     losses = backend.score([EncodedSequence((9, token), 1) for token in range(97)])
     assert answer.tokens[0] == min(range(97), key=lambda token: losses[token][0])
+
+
+@pytest.mark.parametrize("name", ["llama", "bloom"])
+def test_settings_that_a_model_brings_do_not_bend_the_distribution(build: Callable[[str], Any], name: str) -> None:
+    """A model that is written with here, and one that transformers' own loop serves."""
+    model, settings = build(name), SamplingSettings(max_new_tokens=12)
+    plain = make(model).generate(CONVERSATIONS, settings, samples=4)
+    before = model.generation_config
+    before.update(repetition_penalty=9.0, no_repeat_ngram_size=1, suppress_tokens=list(range(40)), top_k=2)
+    assert make(model).generate(CONVERSATIONS, settings, samples=4) == plain
+    assert model.generation_config is before
+
+
+def test_a_nucleus_leaves_out_the_tail(backend: TransformersBackend) -> None:
+    [row] = backend.generate(CONVERSATIONS[1:], SamplingSettings(max_new_tokens=1, top_p=0.3), samples=500)
+    losses = [loss for (loss,) in backend.score([EncodedSequence((9, token), 1) for token in range(97)])]
+    kept, mass = set(), 0.0
+    for token in sorted(range(97), key=losses.__getitem__):
+        if mass >= 0.3:
+            break
+        kept.add(token)
+        mass += math.exp(-losses[token])
+    assert {answer.tokens[0] for answer in row} == kept
 
 
 def test_out_of_memory_halves_the_batch_and_loses_no_answer(
