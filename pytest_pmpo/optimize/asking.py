@@ -50,14 +50,12 @@ class Asking:
             RewriterError: the writer's; answers that came before it are kept.
         """
         numbered = [self._number(writer, conversation, samples) for conversation in conversations]
-        missing = {
-            f"{key}/{turn}": conversation
-            for (key, turn), conversation in zip(numbered, conversations, strict=True)
-            if f"{key}/{turn}" not in self._journal.answers
-        }
-        if missing:
-            turn = max(turn for _, turn in numbered)
-            self._buy(writer, missing, samples, replace(self._sampling, seed=self._seed + 1_000 * (turn - 1)))
+        missing: dict[int, dict[str, Sequence[Turn]]] = {}
+        for (key, turn), conversation in zip(numbered, conversations, strict=True):
+            if f"{key}/{turn}" not in self._journal.answers:
+                missing.setdefault(turn, {})[f"{key}/{turn}"] = conversation
+        for turn, asked in sorted(missing.items()):  # a question met twice is another draw, also within one call
+            self._buy(writer, asked, samples, replace(self._sampling, seed=self._seed + 1_000 * (turn - 1)))
         return [tuple(Reply(*a) for a in self._journal.answers[f"{key}/{turn}"]) for key, turn in numbered]
 
     def _number(self, writer: Writer, conversation: Sequence[Turn], samples: int) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pytest_pmpo.errors import ConfigError
 from pytest_pmpo.prompts.model import Turn
 from pytest_pmpo.scoring.records import EncodedSequence
 
@@ -85,6 +86,10 @@ class SamplingSettings:
     top_p: float = 1.0
     max_new_tokens: int = 256
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ConfigError(f"answers of {self.max_new_tokens} tokens: it takes at least 1")
 
 
 @dataclass(frozen=True, slots=True)

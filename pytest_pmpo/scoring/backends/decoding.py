@@ -14,7 +14,6 @@ Models that the tree path serves can be written with, after a trial on random to
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,132 +23,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_pmpo.scoring.backends.attention import (
-    AttentionOptions,
-    UnsupportedAttentionError,
-    attend,
-    no_mask,
-)
+from pytest_pmpo.scoring.backends.attention import AttentionOptions, UnsupportedAttentionError, no_mask
 from pytest_pmpo.scoring.backends.budget import is_out_of_memory
+from pytest_pmpo.scoring.backends.fixed_cache import Contexts, FixedCache, Tokens
 from pytest_pmpo.scoring.backends.head import TargetHead
-from pytest_pmpo.scoring.backends.kernels import KeyValue, to_device
-from pytest_pmpo.scoring.backends.tree_attention import TreeState
-from pytest_pmpo.scoring.plan import Forest, Ints
-from pytest_pmpo.scoring.records import EncodedSequence
+from pytest_pmpo.scoring.backends.kernels import to_device
+from pytest_pmpo.scoring.plan import Ints
 
 NAME = "pmpo_decode"
 CHECK_EVERY = 8
 """Steps between looks at which rows have ended; each look waits for the device."""
 
-Tokens = tuple[int, ...]
 Choose = Callable[[Tensor], Tensor]
 """Next tokens, int64 [rows], from logits [rows, vocabulary]."""
 
 
-class Contexts:
-    """Distinct contexts as the prefix forest of one packed row.
-
-    Attributes:
-        chunk: the row.
-        lengths: tokens of each context, int64 [contexts].
-        places: tokens of the row that make up each context, int64 [contexts, longest]; 0 behind its end.
-    """
-
-    def __init__(self, contexts: Sequence[Tokens]) -> None:
-        forest = Forest([EncodedSequence((*context, 0), len(context), "a context") for context in contexts])
-        (self.chunk,) = forest.chunks(forest.size)
-        self.lengths = np.array([len(context) for context in contexts], dtype=np.int64)
-        self.places = np.zeros((len(contexts), int(self.lengths.max())), dtype=np.int64)
-        starts = [segment.start for segment in self.chunk.segments]
-        for context, last in zip(self.chunk.sequences.tolist(), self.chunk.rows.tolist(), strict=True):
-            segment = self.chunk.segments[bisect_right(starts, last) - 1]
-            path = [*segment.context, (segment.start, last + 1)]
-            self.places[context, : self.lengths[context]] = np.concatenate([np.arange(*part) for part in path])
-
-    @property
-    def last(self) -> Ints:
-        """Place of each context's last token, int64 [contexts]."""
-        found: Ints = self.places[np.arange(len(self.lengths)), self.lengths - 1]
-        return found
-
-
-class FixedCache:
-    """Keys and values of rows being written, each row at its own length.
-
-    Args:
-        contexts: what is read before the first step.
-        source: which of them each row has, int64 [rows].
-        most: longest answer, in tokens.
-    """
-
-    def __init__(self, contexts: Contexts, source: Ints, most: int, device: torch.device) -> None:
-        self.width = contexts.places.shape[1] + most
-        self.positions = to_device(torch.from_numpy(contexts.lengths[source]), device)
-        self._rows = torch.arange(len(source), device=device)
-        self._places = to_device(torch.from_numpy(contexts.places[source]), device)
-        self._tree: TreeState | None = TreeState()
-        self._tree.begin(contexts.chunk, device)
-        self._memory: dict[int, KeyValue] = {}
-        self._masks: dict[int | None, Tensor] = {}
-        self._visible = self.width
-
-    def begin_step(self, visible: int) -> None:
-        """From here on attention takes one token of every row; no row is longer than ``visible`` columns by then."""
-        self._tree, self._visible = None, visible
-        self._masks.clear()
-
-    def keep(self, rows: Tensor) -> None:
-        """Drop all rows but these, int64 [kept]."""
-        self.positions = self.positions[rows]
-        self._rows = self._rows[: len(rows)]
-        self._memory = {name: (key[rows], value[rows]) for name, (key, value) in self._memory.items()}
-
-    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions) -> Tensor:
-        """One layer's attention, of the contexts' row or of one step.
-
-        Args:
-            query: [1, heads, n, d] or [rows, heads, 1, d]; keys and values likewise, positions applied already.
-
-        Returns:
-            the same with heads behind tokens: [1, n, heads, d_value] or [rows, 1, heads, d_value].
-        """
-        if self._tree is None:
-            return self._step(module, query, key, value, options)
-        self._memory[id(module)] = self._laid_out(key), self._laid_out(value)
-        return self._tree.attend(module, query, key, value, options)
-
-    def _laid_out(self, tensor: Tensor) -> Tensor:
-        """Keys or values of the forest [1, key heads, n, d] → rows with room for answers [rows, key heads, w, d]."""
-        room = tensor.new_zeros(len(self._places), tensor.shape[1], self.width, tensor.shape[3])
-        # behind a context's end stands what a step overwrites before it is seen
-        room[:, :, : self._places.shape[1]] = tensor[0][:, self._places].transpose(0, 1)
-        return room
-
-    def _step(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions) -> Tensor:
-        keys, values = self._memory[id(module)]
-        keys[self._rows, :, self.positions] = key[:, :, 0]
-        values[self._rows, :, self.positions] = value[:, :, 0]
-        rows, heads, _, size = query.shape
-        # heads that share keys become rows of one query: no key is copied for them
-        packed = query.reshape(rows, keys.shape[1], -1, size)
-        visible = slice(self._visible)
-        mixed = attend(packed, keys[:, :, visible], values[:, :, visible], self._past(options.window), options)
-        return mixed.reshape(rows, heads, 1, -1).transpose(1, 2)
-
-    def _past(self, window: int | None) -> Tensor:
-        """Bool [rows, 1, 1, visible], True = seen by the row's newest token."""
-        if window not in self._masks:
-            columns = torch.arange(self._visible, device=self.positions.device)[None]
-            newest = self.positions[:, None]
-            seen = columns <= newest
-            if window is not None:
-                seen &= columns > newest - window
-            self._masks[window] = seen[:, None, None]
-        return self._masks[window]
-
-
 class Decoder:
-    """Writes with a model whose attention goes through transformers' interface.
+    """Writes with a model whose attention goes through transformers' interface; in torch's inference mode.
 
     Raises:
         UnsupportedAttentionError: from ``write``, if attention is asked for something that is not done here.
@@ -158,7 +48,7 @@ class Decoder:
     def __init__(self, model: Any, head: TargetHead) -> None:
         _register()
         self._model, self._head = model, head
-        self._records = model.device.type == "cuda"
+        self._recorder = _Recorder(model.device) if model.device.type == "cuda" else None
 
     def write(self, contexts: Sequence[Tokens], choose: Choose, end: int | None, most: int) -> list[Tokens]:
         """An answer to each context, its end included where the model came to one, of at most ``most`` tokens."""
@@ -170,7 +60,8 @@ class Decoder:
         with self._attention(cache):
             tokens = choose(self._read(known, source))
             rows = list(range(len(contexts)))
-            step, pending = self._stepper(cache, tokens), [tokens]
+            step: _Stepper | None = None  # made when it is needed: answers of one token need none
+            pending = [tokens]
             for written in range(1, most + 1):
                 if written % CHECK_EVERY == 0 or written == most:
                     ended = _extend(answers, rows, torch.stack(pending, 1).tolist(), end)
@@ -178,11 +69,11 @@ class Decoder:
                     left = [place for place, done in enumerate(ended) if not done]
                     if not left or written == most:
                         break
-                    if 2 * len(left) <= len(rows):
-                        kept = torch.tensor(left, device=device)
+                    if 2 * len(left) <= len(rows) and most - written > CHECK_EVERY:
+                        kept, step = torch.tensor(left, device=device), None
                         cache.keep(kept)
                         rows, tokens = [rows[place] for place in left], tokens[kept]
-                        step = self._stepper(cache, tokens)
+                step = step or self._stepper(cache, tokens)
                 tokens = choose(step(tokens))
                 pending.append(tokens)
         return [tuple(answer) for answer in answers]
@@ -209,15 +100,15 @@ class Decoder:
         hidden = self._hidden(ids[None], positions[None])[0]
         return self._head.logits(hidden[last])[rows]
 
-    def _stepper(self, cache: FixedCache, tokens: Tensor) -> Callable[[Tensor], Tensor]:
+    def _stepper(self, cache: FixedCache, tokens: Tensor) -> _Stepper:
         """What takes every row one token further: a recorded graph where that is possible."""
-        if self._records:
+        if self._recorder is not None:
             try:
-                return _Recorded(self._step, cache, tokens)
+                return self._recorder.record(self._step, cache, tokens)
             except RuntimeError as error:  # a model that looks at its numbers on the way cannot be recorded
                 if is_out_of_memory(error):
                     raise
-                self._records = False
+                self._recorder = None
         return _Eager(self._step, cache)
 
     def _step(self, cache: FixedCache, tokens: Tensor, visible: int) -> Tensor:
@@ -241,6 +132,7 @@ class Decoder:
 
 
 _Step = Callable[[FixedCache, Tensor, int], Tensor]
+_Stepper = Callable[[Tensor], Tensor]
 
 
 class _Eager:
@@ -257,25 +149,58 @@ class _Eager:
         return logits
 
 
-class _Recorded:
-    """A step recorded as a CUDA graph. It sees the cache's whole width, so that it is always the same work."""
+class _Recorder:
+    """Records steps as CUDA graphs, all on one stream, as libraries keep a workspace for every stream they meet."""
 
-    def __init__(self, step: _Step, cache: FixedCache, tokens: Tensor) -> None:
-        self._cache, self._tokens = cache, tokens.clone()
-        aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # libraries allocate their workspaces at the first call, which is not recorded
-            step(cache, self._tokens, cache.width)
-        torch.cuda.current_stream().wait_stream(aside)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._logits = step(cache, self._tokens, cache.width)
+    def __init__(self, device: torch.device) -> None:
+        self._stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def record(self, step: _Step, cache: FixedCache, tokens: Tensor) -> _Recorded:
+        """A step of the cache's whole width, so that it is always the same work.
+
+        Raises:
+            RuntimeError: a step that waits for the device, which no graph can hold. That is found in a trial: a
+                recording that breaks off leaves torch's random numbers believing that it goes on.
+        """
+        tokens, now = tokens.clone(), torch.cuda.current_stream()
+        self._stream.wait_stream(now)
+        before = torch.cuda.get_sync_debug_mode()
+        with torch.cuda.stream(self._stream):
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                step(cache, tokens, cache.width)
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        now.wait_stream(self._stream)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # other threads may go on allocating meanwhile
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                logits = step(cache, tokens, cache.width)
+        except RuntimeError:
+            torch.cuda.set_stream(now)  # the recording's own, where its end has failed too
+            _fresh_generator(tokens.device)
+            raise
+        return _Recorded(graph, cache, tokens, logits)
+
+
+class _Recorded:
+    """A recorded step and the tensors it reads and writes."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, cache: FixedCache, tokens: Tensor, logits: Tensor) -> None:
+        self._graph, self._cache, self._tokens, self._logits = graph, cache, tokens, logits
 
     def __call__(self, tokens: Tensor) -> Tensor:
         self._tokens.copy_(tokens)
         self._graph.replay()
         self._cache.positions += 1
         return self._logits
+
+
+def _fresh_generator(device: torch.device) -> None:
+    """The device's random numbers with a state of their own again, at the same place."""
+    generator = torch.cuda.default_generators[device.index or 0]
+    generator.graphsafe_set_state(generator.clone_state())
 
 
 def _extend(

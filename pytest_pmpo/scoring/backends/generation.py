@@ -9,17 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, TopPLogitsWarper
 
+from pytest_pmpo.errors import ModelError
 from pytest_pmpo.prompts.model import Turn
 from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
 from pytest_pmpo.scoring.backends.budget import bytes_per_token, free_bytes, is_out_of_memory, key_value_bytes
-from pytest_pmpo.scoring.backends.decoding import Choose, Decoder, Tokens
+from pytest_pmpo.scoring.backends.decoding import Choose, Decoder
+from pytest_pmpo.scoring.backends.fixed_cache import Tokens
 from pytest_pmpo.scoring.backends.hf_tokenizer import HFTokenizer
 from pytest_pmpo.scoring.encode import encode_context
 from pytest_pmpo.scoring.records import EncodedSequence
@@ -30,7 +32,35 @@ CPU_BATCH = 16_384
 CUDA_BATCH = 49_152
 """The same on a GPU, where a step takes as long for hundreds of answers as for one."""
 
-_SHARE = 0.25  # of free memory for keys and values; prompts' activations and the cache's growth by copying need theirs
+_SHARE = (
+    0.25  # of free memory for keys and values; activations, logits and transformers' loop, which copies, need theirs
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a model leaves for an answer.
+
+    Attributes:
+        positions: that it was built for, tokens; None where it has no limit.
+        alone_beyond: rows longer than this are written one at a time, by transformers' own loop; None for never.
+    """
+
+    positions: int | None = None
+    alone_beyond: int | None = None
+
+    def answer(self, context: int, most: int) -> int:
+        """Longest answer to a context of so many tokens, at most ``most``.
+
+        Raises:
+            ModelError: if there is no room for a single token.
+        """
+        room = most if self.positions is None else min(most, self.positions - context)
+        if room < 1:
+            raise ModelError(
+                f"a prompt of {context} tokens leaves no room for an answer: the model takes {self.positions}"
+            )
+        return room
 
 
 class Sampler:
@@ -40,10 +70,11 @@ class Sampler:
         model: a transformers causal language model.
         tokenizer: its tokenizer.
         decoder: writes faster than transformers' own loop; None for a model it does not serve.
+        room: an answer that would not fit is cut where the model's positions end.
     """
 
-    def __init__(self, model: Any, tokenizer: HFTokenizer, decoder: Decoder | None = None) -> None:
-        self._model, self._tokenizer, self._decoder = model, tokenizer, decoder
+    def __init__(self, model: Any, tokenizer: HFTokenizer, decoder: Decoder | None = None, room: Room = Room()) -> None:
+        self._model, self._tokenizer, self._decoder, self._room = model, tokenizer, decoder, room
 
     def draw(
         self,
@@ -59,10 +90,14 @@ class Sampler:
         limit = self._batch_tokens()
         with self._seeded(settings.seed), torch.inference_mode():
             while waiting:
-                width = len(contexts[waiting[0]]) + settings.max_new_tokens
-                batch = waiting[: max(1, limit // width)]
+                first = len(contexts[waiting[0]])
+                most = self._room.answer(first, settings.max_new_tokens)
+                width, apart = first + most, self._apart(first + most)
+                whole = most == settings.max_new_tokens and not apart
+                batch = waiting[: max(1, limit // width)] if whole else waiting[:1]
+                own = replace(settings, max_new_tokens=most)
                 try:
-                    written = self._batch([contexts[i] for i in batch], settings)
+                    written = self._batch([contexts[i] for i in batch], own, None if apart else self._decoder)
                 except (RuntimeError, MemoryError) as error:
                     if len(batch) == 1 or not is_out_of_memory(error):
                         raise
@@ -77,10 +112,13 @@ class Sampler:
         scored = [EncodedSequence(c + a, len(c), "a sample") for c, a in zip(contexts, answers, strict=True)]
         return [self._generation(answer) for answer in answers], scored
 
-    def _batch(self, contexts: Sequence[Tokens], settings: SamplingSettings) -> list[Tokens]:
+    def _apart(self, width: int) -> bool:
+        return self._room.alone_beyond is not None and width > self._room.alone_beyond
+
+    def _batch(self, contexts: Sequence[Tokens], settings: SamplingSettings, decoder: Decoder | None) -> list[Tokens]:
         end = self._tokenizer.end_of_turn
-        if self._decoder is not None:
-            return self._decoder.write(contexts, _choice(settings), end, settings.max_new_tokens)
+        if decoder is not None:
+            return decoder.write(contexts, _choice(settings), end, settings.max_new_tokens)
         longest, pad = max(map(len, contexts)), 0 if end is None else end
         # [rows, longest], padded on the left, so that every answer begins in the same column
         ids = torch.tensor([[pad] * (longest - len(c)) + list(c) for c in contexts], device=self._model.device)

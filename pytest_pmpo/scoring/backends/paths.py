@@ -57,9 +57,14 @@ class TreePath:
             raise UnsupportedAttentionError(f"layers of kind {', '.join(sorted(kinds))}")
         register()
         self._model, self._head = model, head
+        self._slides = "sliding_attention" in kinds
 
     def run(self, sequences: Sequence[EncodedSequence], budget: int, sink: Sink) -> None:
-        """One forward pass per chunk of the forest."""
+        """One forward pass per chunk of the forest.
+
+        Raises:
+            UnsupportedAttentionError: for layers that say their window to the mask alone, which is not used here.
+        """
         device = self._model.device
         before = self._model.config._attn_implementation
         self._model.set_attn_implementation(NAME)
@@ -74,6 +79,8 @@ class TreePath:
                         sink(chunk.sequences, chunk.offsets, losses, len(chunk.tokens))
                     else:
                         sink(chunk.sequences, chunk.offsets, hidden.new_empty(0), len(chunk.tokens))
+                if self._slides and state.windows == {None}:
+                    raise UnsupportedAttentionError("a window that attention is not told of")
         finally:
             self._model.set_attn_implementation(before)
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +13,15 @@ from torch import Tensor
 
 from pytest_pmpo.errors import ModelError, NumericsError
 from pytest_pmpo.prompts.model import Turn
-from pytest_pmpo.scoring.backends import kernels
+from pytest_pmpo.scoring.backends import kernels, trial
 from pytest_pmpo.scoring.backends.attention import UnsupportedAttentionError
 from pytest_pmpo.scoring.backends.base import Generation, Progress, SamplingSettings
 from pytest_pmpo.scoring.backends.budget import TokenBudget, is_out_of_memory
 from pytest_pmpo.scoring.backends.decoding import Decoder
-from pytest_pmpo.scoring.backends.generation import Sampler, with_logprobs
+from pytest_pmpo.scoring.backends.generation import Room, Sampler, with_logprobs
 from pytest_pmpo.scoring.backends.head import TargetHead
 from pytest_pmpo.scoring.backends.hf_tokenizer import HFTokenizer
+from pytest_pmpo.scoring.backends.long_rope import long_rope_limit
 from pytest_pmpo.scoring.backends.paths import ExecutionPath, PlainPath, PrefixPath, Sink, TreePath
 from pytest_pmpo.scoring.plan import Ints
 from pytest_pmpo.scoring.records import EncodedSequence, distinct_tokens
@@ -65,6 +64,8 @@ class TransformersBackend:
         self.tokenizer = HFTokenizer(tokenizer)
         self._head = TargetHead(model)
         self._budget = TokenBudget(model, max_batch_tokens)
+        self._room = Room(self.context_length, long_rope_limit(model.config))
+        self._tried: Decoder | Literal[False] | None = None
         with kernels.current(self.model.device), torch.inference_mode():
             self._path = self._choose_path() if path is None else self._named_path(path)
 
@@ -96,12 +97,25 @@ class TransformersBackend:
             while run.unfinished:
                 rest = run.unfinished
                 try:
-                    self._path.run([sequences[i] for i in rest], self._budget.tokens, run.sink(rest))
+                    for path, some, budget in self._passes(sequences, rest):
+                        path.run([sequences[i] for i in some], budget, run.sink(some))
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error) or not self._budget.halve():
                         raise
                 run.flush()
         return run.results()
+
+    def _passes(
+        self, sequences: Sequence[EncodedSequence], rest: Sequence[int]
+    ) -> Iterator[tuple[ExecutionPath, Sequence[int], int]]:
+        """Which path takes which sequences, and how many tokens at once."""
+        limit = self._room.alone_beyond
+        far = [] if limit is None else [i for i in rest if len(sequences[i].tokens) - 1 > limit]
+        near = [i for i in rest if i not in set(far)] if far else rest
+        if near:
+            yield self._path, near, self._budget.tokens
+        if far:  # one at a time: its neighbours would decide its frequencies
+            yield PlainPath(self.model, self._head), far, 1
 
     def generate(
         self,
@@ -113,26 +127,30 @@ class TransformersBackend:
     ) -> list[tuple[Generation, ...]]:
         """``samples`` answers to each conversation; see ``Generator.generate``."""
         with kernels.current(self.model.device):
-            sampler = Sampler(self.model, self.tokenizer, self._decoder)
+            sampler = Sampler(self.model, self.tokenizer, self._decoder, self._room)
             drawn, rows = sampler.draw(conversations, settings, samples, progress)
         answers = with_logprobs(drawn, self.score(rows))
         return [tuple(answers[i : i + samples]) for i in range(0, len(answers), samples)]
 
-    @cached_property
+    @property
     def _decoder(self) -> Decoder | None:
         """Writes with a model whose steps, tried on random tokens, give the losses that scoring gives."""
-        if not isinstance(self._path, TreePath):
-            return None
-        decoder, probes = Decoder(self.model, self._head), _written_probes(self._head.vocabulary)
+        if self._tried is None:
+            self._tried = self._try_decoder() if isinstance(self._path, TreePath) else False
+        return self._tried or None
+
+    def _try_decoder(self) -> Decoder | Literal[False] | None:
+        """The decoder, False for a model it does not serve, None where memory ran out and nothing is known."""
+        decoder, probes = Decoder(self.model, self._head), trial.written(self._head.vocabulary)
+        contexts = [probe.tokens[: probe.target_start] for probe in probes]
+        targets = [probe.tokens[probe.target_start :] for probe in probes]
         try:
             with torch.inference_mode():
-                losses = decoder.losses(
-                    [p.tokens[: p.target_start] for p in probes], [p.tokens[p.target_start :] for p in probes]
-                )
-                expected = self._probe(self._path, probes, _PLAIN_PROBE_BUDGET)
-        except _TRIPPED:
-            return None
-        return decoder if self._agree(losses.cpu().double().numpy().ravel(), expected) else None
+                losses = decoder.losses(contexts, targets)
+                expected = self._probe(self._path, probes, trial.PLAIN_BUDGET)
+        except _TRIPPED as error:
+            return None if is_out_of_memory(error) else False
+        return decoder if self._agree(losses.cpu().double().numpy().ravel(), expected) else False
 
     def _check_vocabulary(self, sequences: Sequence[EncodedSequence]) -> None:
         for sequence in sequences:
@@ -150,13 +168,13 @@ class TransformersBackend:
 
     def _choose_path(self) -> ExecutionPath:
         plain = PlainPath(self.model, self._head)
-        probes = _probes(self._head.vocabulary)
-        expected = self._probe(plain, probes, budget=_PLAIN_PROBE_BUDGET)
+        probes = trial.branching(self._head.vocabulary)
+        expected = self._probe(plain, probes, budget=trial.PLAIN_BUDGET)
         self._check_head(probes[0])
         for make in _PATHS:
             try:
                 path = make(self.model, self._head)
-                losses = self._probe(path, probes, budget=_PROBE_BUDGET)
+                losses = self._probe(path, probes, budget=trial.BUDGET)
             except _TRIPPED:
                 continue
             if self._agree(losses, expected):
@@ -177,53 +195,18 @@ class TransformersBackend:
         return bool(same.all() and difference.sum() <= _AGREE_HALF * len(difference))
 
     def _check_head(self, probe: EncodedSequence) -> None:
-        """The model's logits against ``TargetHead``'s, from the same hidden states: what its class does to them must be
-        known."""
-        given: list[Tensor] = []
-        hook = self.model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
-        try:
-            ids = torch.tensor([probe.tokens], device=self.model.device)
-            logits = self.model(input_ids=ids, use_cache=False).logits[0].float()
-        finally:
-            hook.remove()
-        known = self._head.logits(given[0][0]).float() if given else torch.full_like(logits, torch.inf)
+        """The model's logits against ``TargetHead``'s of its layers' output, which is all that is read here: what its
+        class does between the two and afterwards must be known."""
+        ids = torch.tensor([probe.tokens], device=self.model.device)
+        logits = self.model(input_ids=ids, use_cache=False).logits[0].float()
+        hidden = getattr(self.model.base_model(input_ids=ids, use_cache=False), "last_hidden_state", None)
+        known = torch.full_like(logits, torch.inf) if hidden is None else self._head.logits(hidden[0]).float()
         tolerance = _AGREE if self.model.dtype in (torch.float32, torch.float64) else _AGREE_HALF
         if not torch.allclose(logits, known, rtol=0, atol=tolerance, equal_nan=True):
             raise ModelError(
-                f"{type(self.model).__name__} changes its logits in a way this version does not know",
+                f"{type(self.model).__name__} makes logits of its layers' output in a way this version does not know",
                 hint="please report the model's architecture",
             )
-
-
-_PROBE_BUDGET = 16  # more than one chunk, so that carried keys are tried as well
-_PLAIN_PROBE_BUDGET = 1024  # one batch
-_WRITTEN = 4  # tokens of a written probe
-
-
-def _probes(vocabulary: int) -> list[EncodedSequence]:
-    """Short random sequences that share, branch, nest and cross chunk borders."""
-    rng = random.Random(0)
-
-    def draw(n: int) -> tuple[int, ...]:
-        return tuple(rng.randrange(vocabulary) for _ in range(n))
-
-    system, probes = draw(4), []
-    for prefix, inputs in ((system + draw(4), (2, 3)), (system + draw(3), (2,))):
-        for length in inputs:
-            context = prefix + draw(length)
-            probes += [EncodedSequence(context + draw(n), len(context), "probe") for n in (1, 3)]
-    return probes
-
-
-def _written_probes(vocabulary: int) -> list[EncodedSequence]:
-    """Random answers to random contexts of several lengths, one of them met twice."""
-    rng = random.Random(1)
-
-    def draw(n: int) -> tuple[int, ...]:
-        return tuple(rng.randrange(vocabulary) for _ in range(n))
-
-    contexts = [draw(n) for n in (3, 7, 12)]
-    return [EncodedSequence(c + draw(_WRITTEN), len(c), "probe") for c in (*contexts, contexts[1])]
 
 
 class _Run:

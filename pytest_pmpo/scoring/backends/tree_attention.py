@@ -36,9 +36,14 @@ NAME = "pmpo_tree"
 
 
 class TreeState:
-    """The chunk being computed and the keys and values carried between chunks, by attention module."""
+    """The chunk being computed and the keys and values carried between chunks, by attention module.
+
+    Attributes:
+        windows: that attention was asked for, None for a layer without one.
+    """
 
     def __init__(self) -> None:
+        self.windows: set[int | None] = set()
         self._carried: dict[int, KeyValue] = {}
         self._next: dict[int, KeyValue] = {}
         self._chunk: Chunk | None = None
@@ -61,6 +66,7 @@ class TreeState:
         """
         if self._chunk is None or self._layout is None or query.shape[0] != 1:
             raise UnsupportedAttentionError("attention was called outside of a chunk")
+        self.windows.add(options.window)
         own = key, value
         carried = self._carried[id(module)] if self._chunk.carried else None
         if self._chunk.keep:

@@ -66,6 +66,28 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "moe_intermediate_size": 32,
         "shared_expert_intermediate_size": 32,
     },
+    "phi3-longrope": {
+        **_SHARED,
+        "original_max_position_embeddings": 32,
+        "rope_parameters": {
+            "rope_type": "longrope",
+            "rope_theta": 1e4,
+            "short_factor": [1.0] * 4,
+            "long_factor": [4.0] * 4,
+            "original_max_position_embeddings": 32,
+            "factor": 8.0,
+        },
+    },
+    "qwen2_moe-window": {
+        **_SHARED,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 32,
+        "use_sliding_window": True,
+        "sliding_window": 24,
+        "max_window_layers": 3,
+    },
     "mamba": {**_OLD, "num_hidden_layers": 3, "state_size": 8},
 }
 
@@ -80,7 +102,7 @@ def build() -> Callable[[str], Any]:
     def make(name: str) -> Any:
         torch.set_num_threads(1)
         torch.manual_seed(0)
-        config = transformers.AutoConfig.for_model(name, **ARCHITECTURES[name])
+        config = transformers.AutoConfig.for_model(name.split("-")[0], **ARCHITECTURES[name])  # NAME-VARIANT
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
         for parameter in model.parameters():
             if parameter.ndim > 1:

@@ -116,7 +116,7 @@ def test_losses_of_steps_are_those_of_scoring(build: Callable[[str], Any], name:
 def test_a_recorded_step_writes_what_an_eager_one_writes(build: Callable[[str], Any]) -> None:
     model = build("llama").to("cuda")
     recorded, eager = Decoder(model, TargetHead(model)), Decoder(model, TargetHead(model))
-    eager._records = False
+    eager._recorder = None
     with torch.inference_mode():
         assert recorded.write(_contexts(4), _likeliest, 5, MOST) == eager.write(_contexts(4), _likeliest, 5, MOST)
-    assert recorded._records
+    assert recorded._recorder is not None

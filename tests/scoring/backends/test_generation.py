@@ -11,8 +11,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the model libraries are not installed")
 transformers = pytest.importorskip("transformers", reason="the model libraries are not installed")
 
+from pytest_pmpo.errors import ConfigError, ModelError  # noqa: E402
 from pytest_pmpo.prompts.model import Turn  # noqa: E402
 from pytest_pmpo.scoring.backends.base import SamplingSettings  # noqa: E402
+from pytest_pmpo.scoring.backends.decoding import Decoder  # noqa: E402
 from pytest_pmpo.scoring.backends.generation import Sampler  # noqa: E402
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend  # noqa: E402
 from pytest_pmpo.scoring.records import EncodedSequence  # noqa: E402
@@ -76,6 +78,20 @@ def test_samples_follow_the_models_own_distribution(backend: TransformersBackend
     assert float((seen - expected).abs().max()) < 5 * math.sqrt(0.25 / 4000)
 
 
+def test_later_tokens_follow_the_models_own_distribution_too(backend: TransformersBackend) -> None:
+    """Second tokens given the likeliest first one, at half the temperature: a step, not the reading of the prompt."""
+    settings = SamplingSettings(max_new_tokens=2, temperature=0.5)
+    [row] = backend.generate(CONVERSATIONS[1:], settings, samples=6000)
+    firsts = [answer.tokens[0] for answer in row if len(answer.tokens) == 2]
+    first = max(set(firsts), key=firsts.count)
+    seconds = [answer.tokens[1] for answer in row if len(answer.tokens) == 2 and answer.tokens[0] == first]
+    losses = backend.score([EncodedSequence((9, first, token), 2) for token in range(97)])
+    expected = torch.softmax(torch.tensor([-loss for (loss,) in losses]) / 0.5, dim=0)
+    seen = torch.bincount(torch.tensor(seconds), minlength=97) / len(seconds)
+    assert len(seconds) > 300
+    assert float((seen - expected).abs().max()) < 5 * math.sqrt(0.25 / len(seconds))
+
+
 def test_greedy_takes_the_likeliest(backend: TransformersBackend) -> None:
     [(answer,)] = backend.generate(CONVERSATIONS[1:], SamplingSettings(temperature=0, max_new_tokens=1))
     losses = backend.score([EncodedSequence((9, token), 1) for token in range(97)])
@@ -111,14 +127,57 @@ def test_out_of_memory_halves_the_batch_and_loses_no_answer(
     whole = Sampler._batch
     sizes = []
 
-    def scarce(self: Sampler, contexts: Any, settings: SamplingSettings) -> Any:
+    def scarce(self: Sampler, contexts: Any, settings: SamplingSettings, decoder: Any) -> Any:
         sizes.append(len(contexts))
         if len(contexts) > 2:
             raise torch.OutOfMemoryError("no memory left")
-        return whole(self, contexts, settings)
+        return whole(self, contexts, settings, decoder)
 
     settings = SamplingSettings(temperature=0, max_new_tokens=4)
     expected = backend.generate(CONVERSATIONS, settings, samples=4)
     monkeypatch.setattr(Sampler, "_batch", scarce)
     assert backend.generate(CONVERSATIONS, settings, samples=4) == expected
     assert sizes[:3] == [8, 4, 2]
+
+
+def test_out_of_memory_in_the_middle_of_an_answer_leaves_the_model_as_it_was(
+    backend: TransformersBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SamplingSettings(temperature=0, max_new_tokens=12)
+    expected = backend.generate(CONVERSATIONS, settings, samples=2)
+    step, calls, before = Decoder._step, [0], backend.model.config._attn_implementation
+
+    def scarce(self: Decoder, cache: Any, tokens: Any, visible: int) -> Any:
+        calls[0] += 1
+        if calls[0] == 3:
+            assert backend.model.config._attn_implementation != before
+            raise torch.OutOfMemoryError("no memory left")
+        return step(self, cache, tokens, visible)
+
+    monkeypatch.setattr(Decoder, "_step", scarce)
+    assert backend.generate(CONVERSATIONS, settings, samples=2) == expected
+    assert backend.model.config._attn_implementation == before
+
+
+def test_an_answer_ends_where_the_models_positions_do(build: Callable[[str], Any]) -> None:
+    """GPT-2 has learned 256 of them, and fails beyond; its neighbour's answer is as long as was asked for."""
+    backend = make(build("gpt2"))
+    long, short = [Turn("user", " ".join(["w5"] * 246))], [Turn("user", "w9")]
+    backend.model.config.eos_token_id = None
+    (cut,), (whole,) = backend.generate([long, short], SamplingSettings(temperature=0, max_new_tokens=30))
+    assert len(cut.tokens) == 10 or cut.finished
+    assert len(whole.tokens) == 30 or whole.finished
+    with pytest.raises(ModelError, match="a prompt of 256 tokens leaves no room for an answer: the model takes 256"):
+        backend.generate([[Turn("user", " ".join(["w5"] * 256))]], SamplingSettings())
+
+
+def test_an_answer_has_at_least_one_token() -> None:
+    with pytest.raises(ConfigError, match="answers of 0 tokens"):
+        SamplingSettings(max_new_tokens=0)
+
+
+def test_a_longrope_row_is_written_as_if_it_were_alone(build: Callable[[str], Any]) -> None:
+    backend, settings = make(build("phi3-longrope")), SamplingSettings(temperature=0, max_new_tokens=8)
+    rows = [[Turn("user", " ".join(f"w{5 + i % 7}" for i in range(n)))] for n in (10, 40, 20)]
+    alone = [backend.generate([row], settings)[0][0].tokens for row in rows]
+    assert [answer.tokens for (answer,) in backend.generate(rows, settings)] == alone

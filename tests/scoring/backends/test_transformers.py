@@ -55,8 +55,43 @@ def test_a_model_that_does_something_else_to_its_logits_is_refused(
         return outputs
 
     monkeypatch.setattr(model, "forward", louder)
-    with pytest.raises(ModelError, match="LlamaForCausalLM changes its logits in a way this version does not know"):
+    with pytest.raises(ModelError, match="LlamaForCausalLM makes logits of its layers' output in a way"):
         TransformersBackend(model, Tokenizer())
+
+
+def test_a_model_with_a_layer_between_its_last_one_and_its_head_is_refused() -> None:
+    """The hidden states that are read here come from before that layer."""
+    config = transformers.AutoConfig.for_model(
+        "modernbert-decoder", vocab_size=97, hidden_size=32, intermediate_size=64, num_hidden_layers=3,
+        num_attention_heads=4, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2,
+    )  # fmt: skip
+    between = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    for parameter in between.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.15)
+    with pytest.raises(ModelError, match="ModernBertDecoderForCausalLM makes logits of its layers' output in a way"):
+        TransformersBackend(between, Tokenizer())
+
+
+def test_rows_that_would_change_each_others_frequencies_go_apart(build: Build) -> None:
+    """LongRoPE: beyond its limit the longest row of a pass decides for all."""
+    backend = TransformersBackend(build("phi3-longrope"), Tokenizer())
+    rows = [EncodedSequence(tuple(3 + (7 * i + n) % 90 for i in range(n)), 2) for n in (20, 60, 20, 33, 34, 45)]
+    together = backend.score(rows)
+    for row, losses in zip(rows, together, strict=True):
+        logits = backend.model(input_ids=torch.tensor([row.tokens[:-1]]), use_cache=False).logits[0]
+        expected = torch.nn.functional.cross_entropy(logits[1:], torch.tensor(row.tokens[2:]), reduction="none")
+        assert losses == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_a_window_that_only_the_mask_knows_is_left_to_transformers(build: Build) -> None:
+    """The tree makes no mask: beyond the window it would see what the model does not."""
+    backend = TransformersBackend(build("qwen2_moe-window"), Tokenizer())
+    assert "prefix path" in backend.description
+    tokens = tuple(3 + (7 * i) % 90 for i in range(60))
+    logits = backend.model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0]
+    expected = torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(tokens[1:]), reduction="none")
+    assert backend.score([EncodedSequence(tokens, 1)])[0] == pytest.approx(expected.tolist(), abs=1e-4)
 
 
 def refuse_above_70_tokens(model: Any, monkeypatch: pytest.MonkeyPatch, error: RuntimeError) -> None:
