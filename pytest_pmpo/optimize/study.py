@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal, cast
+from typing import Literal
 
 from pytest_pmpo.errors import OptimizeError, RewriterError
 from pytest_pmpo.optimize import demos, masking, shots, tagging
@@ -14,7 +14,7 @@ from pytest_pmpo.optimize.evaluation import Evaluation
 from pytest_pmpo.optimize.hard_cases import HardCase, hardest
 from pytest_pmpo.optimize.masking import MaskTable
 from pytest_pmpo.optimize.objective import FixedObjective, Objective
-from pytest_pmpo.optimize.pages import Page, page
+from pytest_pmpo.optimize.pages import page
 from pytest_pmpo.optimize.records import Candidate
 from pytest_pmpo.optimize.rewriters.base import Ask, Proposal, Rejection, Reply, Rewriter, View
 from pytest_pmpo.optimize.rewriters.language import WRITER_WANTED, LanguageRewriter, read_answer
@@ -274,12 +274,14 @@ class Study:
     ) -> list[list[Candidate]]:
         """The same for questions about several parents, which are answered together."""
         rewriter = self.language
-        sheets = [page(parent.prompt, rewriter.scope) for parent, _ in asked]
         result: list[list[Candidate]] = [[] for _ in asked]
-        there = [number for number, sheet in enumerate(sheets) if sheet is not None]
-        answers = self._ask(rewriter.writer, [asked[number][1] for number in there], samples) if there else ()
-        for number, replies in zip(there, answers, strict=True):
-            parent, sheet = asked[number][0], cast(Page, sheets[number])
+        editable = [
+            (number, parent, sheet, question)
+            for number, (parent, question) in enumerate(asked)
+            if (sheet := page(parent.prompt, rewriter.scope)) is not None
+        ]
+        answers = self._ask(rewriter.writer, [question for *_, question in editable], samples) if editable else ()
+        for (number, parent, sheet, _), replies in zip(editable, answers, strict=True):
             read = [
                 read_answer(sheet, r.text, origin, finished=r.finished, tags_required=rewriter.tags_required)
                 for r in replies
