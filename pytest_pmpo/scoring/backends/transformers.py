@@ -61,6 +61,7 @@ class TransformersBackend:
         self, model: Any, tokenizer: Any, *, max_batch_tokens: int | None = None, path: str | None = None
     ) -> None:
         self.model = model
+        _mind_soft_caps(model)
         self.tokenizer = HFTokenizer(tokenizer)
         self._head = TargetHead(model)
         self._budget = TokenBudget(model, max_batch_tokens)
@@ -207,6 +208,13 @@ class TransformersBackend:
                 f"{type(self.model).__name__} makes logits of its layers' output in a way this version does not know",
                 hint="please report the model's architecture",
             )
+
+
+def _mind_soft_caps(model: Any) -> None:
+    """Transformers before 5.21 gives Gemma 2 torch's fused attention, which leaves its soft caps out."""
+    capped = getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None
+    if capped and model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation("eager")
 
 
 class _Run:
