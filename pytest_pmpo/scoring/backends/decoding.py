@@ -49,6 +49,8 @@ class Decoder:
         _register()
         self._model, self._head = model, head
         self._recorder = _Recorder(model.device) if model.device.type == "cuda" else None
+        # one of four dimensions is taken as it is; without one transformers looks at the positions, and waits for them
+        self._mask = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=model.device)
 
     def write(self, contexts: Sequence[Tokens], choose: Choose, end: int | None, most: int) -> list[Tokens]:
         """An answer to each context, its end included where the model came to one, of at most ``most`` tokens."""
@@ -116,7 +118,9 @@ class Decoder:
         return self._head.logits(self._hidden(tokens[:, None], cache.positions[:, None])[:, 0])
 
     def _hidden(self, ids: Tensor, positions: Tensor) -> Tensor:
-        found: Tensor = self._model.base_model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
+        found: Tensor = self._model.base_model(
+            input_ids=ids, position_ids=positions, attention_mask=self._mask, use_cache=False
+        ).last_hidden_state
         return found
 
     @contextmanager

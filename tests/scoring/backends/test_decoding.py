@@ -11,6 +11,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the model libraries are not installed")
 transformers = pytest.importorskip("transformers", reason="the model libraries are not installed")
 
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
 from pytest_pmpo.scoring.backends.decoding import CHECK_EVERY, Decoder  # noqa: E402
 from pytest_pmpo.scoring.backends.head import TargetHead  # noqa: E402
 from pytest_pmpo.scoring.backends.transformers import TransformersBackend  # noqa: E402
@@ -73,6 +75,35 @@ def test_rows_that_end_leave_the_batch_and_the_others_go_on_as_before(build: Cal
 @pytest.mark.parametrize("name", SERVED)
 def test_every_served_model_passes_the_trial(build: Callable[[str], Any], name: str) -> None:
     assert TransformersBackend(build(name), None)._decoder is not None
+
+
+LOOKS = ("is_nonzero", "item", "_local_scalar_dense", "nonzero", "unique_consecutive", "_unique2")
+
+
+class Unseen(TorchDispatchMode):
+    """Refuses what makes a program wait for its device: a number of a tensor, or a shape that hangs on numbers."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert function.overloadpacket.__name__ not in LOOKS, function
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", [n for n in SERVED if n not in ("mixtral", "qwen2_moe")])
+def test_a_step_never_looks_at_its_numbers(build: Callable[[str], Any], name: str) -> None:
+    """Or it could not be recorded. (Experts are chosen by looking; those models take eager steps.)"""
+    model = build(name)
+    decoder, seen = Decoder(model, TargetHead(model)), []
+    step = decoder._step
+
+    def watched(*arguments: Any) -> Any:
+        with Unseen():
+            seen.append(step(*arguments))
+        return seen[-1]
+
+    decoder._step = watched  # type: ignore[method-assign]
+    with torch.inference_mode():
+        decoder.write(_contexts(0), _likeliest, None, 4)
+    assert len(seen) == 3
 
 
 @pytest.mark.parametrize("name", NOT_SERVED)
