@@ -28,6 +28,9 @@ from pytest_pmpo.scoring.backends.tree_attention import NAME, register, tree_sta
 from pytest_pmpo.scoring.plan import Forest, Ints
 from pytest_pmpo.scoring.records import EncodedSequence
 
+_NO_MASK = np.ones((1, 1, 1, 1), dtype=np.bool_)
+"""Of four dimensions, so taken as it is; without one transformers looks at the positions, and waits for the device."""
+
 _TILE = 128  # rows of a matrix product that a GPU computes as one
 
 Sink = Callable[[Ints, Ints, Tensor, int], None]
@@ -73,7 +76,8 @@ class TreePath:
             with tree_state() as state:
                 for chunk in forest.chunks(_even(forest.size, budget)):
                     state.begin(chunk, device)
-                    hidden = _hidden(self._model, chunk.tokens[None], position_ids=chunk.positions[None])[0]
+                    options = {"position_ids": chunk.positions[None], "attention_mask": _NO_MASK}
+                    hidden = _hidden(self._model, chunk.tokens[None], **options)[0]
                     if len(chunk.rows):
                         losses = _read(self._head, hidden, chunk.rows, chunk.targets)
                         sink(chunk.sequences, chunk.offsets, losses, len(chunk.tokens))
