@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -65,5 +67,61 @@ def repeat_heads(memory: Tensor, groups: int) -> Tensor:
     return memory[:, :, None].expand(b, heads, groups, tokens, size).reshape(b, heads * groups, tokens, size)
 
 
-def no_mask(*args: Any, **kwargs: Any) -> None:
-    """For attention that knows itself what it may see; see transformers' ``AttentionMaskInterface``."""
+class Attends(Protocol):
+    """What attention works on during a pass."""
+
+    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions) -> Tensor:
+        """One layer's attention of [b, heads, n, d] → [b, n, heads, d_value]."""
+        ...
+
+
+class OwnAttention:
+    """An attention of this package under a name that transformers knows; see its ``AttentionInterface``.
+
+    It makes no mask: what a token may see is up to the state that a pass is begun with.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._state: ContextVar[Attends | None] = ContextVar(name, default=None)
+
+    def register(self) -> None:
+        """Make the name known."""
+        from transformers import AttentionInterface, AttentionMaskInterface
+
+        AttentionInterface.register(self._name, self._attend)
+        AttentionMaskInterface.register(self._name, _no_mask)
+
+    @contextmanager
+    def of(self, model: Any, state: Attends) -> Iterator[None]:
+        """Attention of the model works on the state inside this block, in this thread."""
+        before, token = model.config._attn_implementation, self._state.set(state)
+        model.set_attn_implementation(self._name)
+        try:
+            yield
+        finally:
+            model.set_attn_implementation(before)
+            self._state.reset(token)
+
+    def _attend(
+        self,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None = None,
+        dropout: float = 0.0,
+        scaling: float | None = None,
+        sliding_window: int | None = None,
+        softcap: float | None = None,
+        **options: Any,
+    ) -> tuple[Tensor, None]:
+        """The function that transformers calls."""
+        wanted, state = AttentionOptions.of(scaling, sliding_window, softcap, options), self._state.get()
+        if state is None:
+            raise UnsupportedAttentionError("attention was called outside of a pass")
+        return state.attend(module, query, key, value, wanted), None
+
+
+def _no_mask(*args: Any, **kwargs: Any) -> None:
+    """See transformers' ``AttentionMaskInterface``."""

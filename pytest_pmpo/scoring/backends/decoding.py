@@ -14,23 +14,22 @@ Models that the tree path serves can be written with, after a trial on random to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pytest_pmpo.scoring.backends.attention import AttentionOptions, UnsupportedAttentionError, no_mask
+from pytest_pmpo.scoring.backends.attention import OwnAttention
 from pytest_pmpo.scoring.backends.budget import is_out_of_memory
 from pytest_pmpo.scoring.backends.fixed_cache import Contexts, FixedCache, Tokens
 from pytest_pmpo.scoring.backends.head import TargetHead
 from pytest_pmpo.scoring.backends.kernels import to_device
 from pytest_pmpo.scoring.plan import Ints
 
-NAME = "pmpo_decode"
+DECODING = OwnAttention("pmpo_decode")
+"""On a ``FixedCache``."""
 CHECK_EVERY = 8
 """Steps between looks at which rows have ended; each look waits for the device."""
 
@@ -46,7 +45,7 @@ class Decoder:
     """
 
     def __init__(self, model: Any, head: TargetHead) -> None:
-        _register()
+        DECODING.register()
         self._model, self._head = model, head
         self._recorder = _Recorder(model.device) if model.device.type == "cuda" else None
         # one of four dimensions is taken as it is; without one transformers looks at the positions, and waits for them
@@ -59,7 +58,7 @@ class Decoder:
         known, device = Contexts(list(distinct)), self._model.device
         cache = FixedCache(known, source, most, device)
         answers: list[list[int]] = [[] for _ in contexts]
-        with self._attention(cache):
+        with DECODING.of(self._model, cache):
             tokens = choose(self._read(known, source))
             rows = list(range(len(contexts)))
             step: _Stepper | None = None  # made when it is needed: answers of one token need none
@@ -122,17 +121,6 @@ class Decoder:
             input_ids=ids, position_ids=positions, attention_mask=self._mask, use_cache=False
         ).last_hidden_state
         return found
-
-    @contextmanager
-    def _attention(self, cache: FixedCache) -> Iterator[None]:
-        before = self._model.config._attn_implementation
-        token = _CACHE.set(cache)
-        self._model.set_attn_implementation(NAME)
-        try:
-            yield
-        finally:
-            self._model.set_attn_implementation(before)
-            _CACHE.reset(token)
 
 
 _Step = Callable[[FixedCache, Tensor, int], Tensor]
@@ -219,32 +207,3 @@ def _extend(
             answer += tokens[:stop]
         ended.append(bool(answer) and answer[-1] == end)
     return ended
-
-
-_CACHE: ContextVar[FixedCache | None] = ContextVar("pmpo_fixed_cache", default=None)
-
-
-def decode_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None = None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **options: Any,
-) -> tuple[Tensor, None]:
-    """The function transformers calls; see its ``AttentionInterface``."""
-    wanted, cache = AttentionOptions.of(scaling, sliding_window, softcap, options), _CACHE.get()
-    if cache is None:
-        raise UnsupportedAttentionError("attention was called while nothing is written")
-    return cache.attend(module, query, key, value, wanted), None
-
-
-def _register() -> None:
-    from transformers import AttentionInterface, AttentionMaskInterface
-
-    AttentionInterface.register(NAME, decode_attention)
-    AttentionMaskInterface.register(NAME, no_mask)

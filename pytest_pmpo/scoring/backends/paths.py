@@ -24,7 +24,7 @@ from torch import Tensor
 from pytest_pmpo.scoring.backends.attention import UnsupportedAttentionError
 from pytest_pmpo.scoring.backends.head import TargetHead
 from pytest_pmpo.scoring.backends.kernels import to_device
-from pytest_pmpo.scoring.backends.tree_attention import NAME, register, tree_state
+from pytest_pmpo.scoring.backends.tree_attention import TREE, TreeState
 from pytest_pmpo.scoring.plan import Forest, Ints
 from pytest_pmpo.scoring.records import EncodedSequence
 
@@ -58,7 +58,7 @@ class TreePath:
         kinds = set(getattr(model.config, "layer_types", None) or ())
         if kinds - {"full_attention", "sliding_attention"}:
             raise UnsupportedAttentionError(f"layers of kind {', '.join(sorted(kinds))}")
-        register()
+        TREE.register()
         self._model, self._head = model, head
         self._slides = "sliding_attention" in kinds
 
@@ -68,25 +68,20 @@ class TreePath:
         Raises:
             UnsupportedAttentionError: for layers that say their window to the mask alone, which is not used here.
         """
-        device = self._model.device
-        before = self._model.config._attn_implementation
-        self._model.set_attn_implementation(NAME)
-        try:
-            forest = Forest(sequences)
-            with tree_state() as state:
-                for chunk in forest.chunks(_even(forest.size, budget)):
-                    state.begin(chunk, device)
-                    options = {"position_ids": chunk.positions[None], "attention_mask": _NO_MASK}
-                    hidden = _hidden(self._model, chunk.tokens[None], **options)[0]
-                    if len(chunk.rows):
-                        losses = _read(self._head, hidden, chunk.rows, chunk.targets)
-                        sink(chunk.sequences, chunk.offsets, losses, len(chunk.tokens))
-                    else:
-                        sink(chunk.sequences, chunk.offsets, hidden.new_empty(0), len(chunk.tokens))
-                if self._slides and state.windows == {None}:
-                    raise UnsupportedAttentionError("a window that attention is not told of")
-        finally:
-            self._model.set_attn_implementation(before)
+        device, state = self._model.device, TreeState()
+        forest = Forest(sequences)
+        with TREE.of(self._model, state):
+            for chunk in forest.chunks(_even(forest.size, budget)):
+                state.begin(chunk, device)
+                options = {"position_ids": chunk.positions[None], "attention_mask": _NO_MASK}
+                hidden = _hidden(self._model, chunk.tokens[None], **options)[0]
+                if len(chunk.rows):
+                    losses = _read(self._head, hidden, chunk.rows, chunk.targets)
+                    sink(chunk.sequences, chunk.offsets, losses, len(chunk.tokens))
+                else:
+                    sink(chunk.sequences, chunk.offsets, hidden.new_empty(0), len(chunk.tokens))
+        if self._slides and state.windows == {None}:
+            raise UnsupportedAttentionError("a window that attention is not told of")
 
 
 class PlainPath:

@@ -13,10 +13,7 @@ After every layer the keys and values the next chunk will need are kept. No mode
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,15 +21,16 @@ from torch import Tensor, nn
 from pytest_pmpo.scoring.backends import shared_context
 from pytest_pmpo.scoring.backends.attention import (
     AttentionOptions,
+    OwnAttention,
     UnsupportedAttentionError,
     attend,
-    no_mask,
     repeat_heads,
 )
 from pytest_pmpo.scoring.backends.kernels import KeyValue, TreeBlocks, available
 from pytest_pmpo.scoring.plan import Chunk, Range, Segment
 
-NAME = "pmpo_tree"
+TREE = OwnAttention("pmpo_tree")
+"""On a ``TreeState``."""
 
 
 class TreeState:
@@ -174,44 +172,3 @@ class _Layout:
 def _joined(parts: list[Tensor]) -> Tensor:
     """Parts [1, heads, tokens, d] in one; a view where there is but one."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-
-
-_STATE: ContextVar[TreeState | None] = ContextVar("pmpo_tree_state", default=None)
-
-
-@contextmanager
-def tree_state() -> Iterator[TreeState]:
-    """Attention of models switched to ``NAME`` works on the state's chunk inside this block."""
-    state = TreeState()
-    token = _STATE.set(state)
-    try:
-        yield state
-    finally:
-        _STATE.reset(token)
-
-
-def tree_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None = None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **options: Any,
-) -> tuple[Tensor, None]:
-    """The function transformers calls; see its ``AttentionInterface``."""
-    wanted, state = AttentionOptions.of(scaling, sliding_window, softcap, options), _STATE.get()
-    if state is None:
-        raise UnsupportedAttentionError("attention was called outside of a chunk")
-    return state.attend(module, query, key, value, wanted), None
-
-
-def register() -> None:
-    """Make ``NAME`` known to transformers."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-
-    AttentionInterface.register(NAME, tree_attention)
-    AttentionMaskInterface.register(NAME, no_mask)
