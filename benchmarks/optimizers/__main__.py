@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.optimizers import pool, results, selection_cost, tables
 from benchmarks.optimizers.bank import BankPlan
-from benchmarks.optimizers.pool import Engine, Job
+from benchmarks.optimizers.pool import Engine, Job, SideBySide
 from benchmarks.optimizers.runs import ABLATION, Outcome, Settings
 from benchmarks.optimizers.tasks import CHOICE_TASKS, DATA, TASKS, load
 
@@ -41,7 +41,7 @@ def main() -> None:
         if options.selection_cost:
             for name in options.tasks:
                 task = load(name, 0, 0)
-                compared = selection_cost.compare(task, engine.open(), options.candidates, options.fixtures)
+                compared = selection_cost.compare(task, engine.scorer(), options.candidates, options.fixtures)
                 print(*compared, "", sep="\n")
             return
         kept += _run(options, engine, kept)
@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace, engine: Engine, kept: Sequence[Outcome]) -
         for seed, task, strategy in wanted
         if (task, settings.label(strategy), seed, name) not in done
     ]
-    for outcome in pool.run(jobs, engine, settings, options.processes, options.minutes):
+    for outcome in pool.run(jobs, engine, settings, SideBySide(options.processes, options.threads), options.minutes):
         results.append(options.results, outcome)
         before, after = (sum(x) / len(x) for x in (outcome.loss_before, outcome.loss_after))
         title = f"{outcome.task} {outcome.strategy} seed {outcome.seed}"
@@ -104,6 +104,7 @@ def _options() -> argparse.Namespace:
     add("--written", type=int, default=512, help="most tokens of a rewriter's answer")
     add("--answer-tokens", type=int, default=0, help="most tokens of a graded answer; default the task's own")
     add("--processes", type=int, default=1, help="runs side by side, each process with its own copy of the model")
+    add("--threads", type=int, default=1, help="runs side by side in one process; they share the model")
     add("--memory", type=float, default=0.9, help="share of the GPU's memory for all of them; less beside other runs")
     add("--minutes", type=float, default=float("inf"), help="no run begins later than this")
     add("--objective", choices=("loss", "bank"), default="loss", help="of the labels, or of a response bank")

@@ -1,21 +1,26 @@
-"""Many runs at once: each process holds the model once and takes the next run when it is done with one.
+"""Many runs at once: processes with a model each, or threads that share one; each takes the next run when it is done.
 
 A run is a chain of small steps (sampling is bound by latency, scoring fifty fixtures is short), so on a GPU a dozen
-processes side by side finish many times as many runs in the same minutes. Seconds of single runs are then no measure.
+side by side finish many times as many runs in the same minutes. Seconds of single runs are then no measure. Threads
+write in one batch (``shared.py``), processes take turns.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 from benchmarks.optimizers.runs import Outcome, Settings, optimize
+from benchmarks.optimizers.shared import Model, SharedModel
 from benchmarks.optimizers.tasks import load
 from pytest_pmpo.errors import PmpoError
+from pytest_pmpo.scoring.backends.base import Backend
 from pytest_pmpo.scoring.models import resolve
 from pytest_pmpo.scoring.scorer import Scorer
 
@@ -35,17 +40,20 @@ class Engine:
         """The model's name."""
         return resolve(self.model, root=Path.cwd()).name
 
-    def open(self) -> Scorer:
-        """A scorer, which opens the model at its first use.
+    def scorer(self, open_backend: Callable[[], Backend] | None = None) -> Scorer:
+        """A scorer, which opens the model at its first use, or takes one that is open.
 
         It has no cache: a strategy that comes later must not find for nothing what an earlier one paid for.
         """
+        return Scorer(resolve(self.model, root=Path.cwd()).fingerprint, open_backend or self.open)
+
+    def open(self) -> Backend:
+        """The model, with its share of the memory."""
         if self.device.startswith("cuda"):
             import torch
 
             torch.cuda.set_per_process_memory_fraction(self.memory)
-        model = resolve(self.model, root=Path.cwd())
-        return Scorer(model.fingerprint, lambda: model.open(self.device, self.dtype))
+        return resolve(self.model, root=Path.cwd()).open(self.device, self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +65,57 @@ class Job:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """How many runs at once. Threads beyond one share a model, in this process; processes beyond one have one each."""
+
+    processes: int = 1
+    threads: int = 1
+
+
 _held: list[Scorer] = []
 """This process's scorer; filled by its first job."""
 
 
-def run(jobs: Sequence[Job], engine: Engine, settings: Settings, processes: int, minutes: float) -> Iterator[Outcome]:
+def run(
+    jobs: Sequence[Job], engine: Engine, settings: Settings, side_by_side: SideBySide, minutes: float
+) -> Iterator[Outcome]:
     """Outcomes as they come. A run that would begin after ``minutes`` is not begun; one that fails is printed."""
     deadline = time.time() + 60 * minutes
-    if processes <= 1:
-        for job in jobs:
-            outcome = _work(job, engine, settings, deadline)
-            if outcome is not None:
-                yield outcome
+    if side_by_side.threads > 1:
+        shared = SharedModel(cast(Model, engine.open()))
+        work: Callable[..., Outcome | None] = partial(_work_shared, shared)
+        pool: Executor = ThreadPoolExecutor(side_by_side.threads)
+    elif side_by_side.processes > 1:
+        work = _work
+        pool = ProcessPoolExecutor(side_by_side.processes, mp_context=multiprocessing.get_context("spawn"))
+    else:
+        yield from filter(None, (_work(job, engine, settings, deadline) for job in jobs))
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        futures = {pool.submit(_work, job, engine, settings, deadline): job for job in jobs}
-        for future in as_completed(futures):
-            outcome = future.result()
-            if outcome is not None:
-                yield outcome
+    with pool:
+        futures = [pool.submit(work, job, engine, settings, deadline) for job in jobs]
+        yield from filter(None, (future.result() for future in as_completed(futures)))
 
 
 def _work(job: Job, engine: Engine, settings: Settings, deadline: float) -> Outcome | None:
     if time.time() > deadline:
         return None
     if not _held:
-        _held.append(engine.open())
+        _held.append(engine.scorer())
+    return _one(job, _held[0], engine, settings)
+
+
+def _work_shared(shared: SharedModel, job: Job, engine: Engine, settings: Settings, deadline: float) -> Outcome | None:
+    if time.time() > deadline:
+        return None
+    with shared.run() as view:
+        return _one(job, engine.scorer(lambda: view), engine, settings)
+
+
+def _one(job: Job, scorer: Scorer, engine: Engine, settings: Settings) -> Outcome | None:
     task = load(job.task, settings.heldout, job.seed)
     try:
-        outcome = optimize(task, job.strategy, _held[0], engine.name, job.seed, settings)
+        outcome = optimize(task, job.strategy, scorer, engine.name, job.seed, settings)
     except (PmpoError, RuntimeError) as error:
         print(f"{job} failed: {error}", flush=True)
         return None

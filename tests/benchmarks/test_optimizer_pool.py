@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.optimizers import pool
-from benchmarks.optimizers.pool import Engine, Job
+from benchmarks.optimizers.pool import Engine, Job, SideBySide
 from benchmarks.optimizers.runs import Outcome, Settings
 
 DONE = Outcome(
@@ -33,7 +33,7 @@ def test_runs_that_raise_or_end_failed_are_said_and_left_out(
 
     monkeypatch.setattr(pool, "optimize", optimize)
     jobs = [Job("task", strategy, 0) for strategy in ("raises", "breaks", "ends")]
-    found = list(pool.run(jobs, Engine("fake", "cpu", "float32"), SETTINGS, 1, 1.0))
+    found = list(pool.run(jobs, Engine("fake", "cpu", "float32"), SETTINGS, SideBySide(), 1.0))
     assert [outcome.strategy for outcome in found] == ["ends"]
     said = capsys.readouterr().out
     assert "strategy='raises', seed=0) failed: CUDA error: the launch timed out" in said
