@@ -14,7 +14,9 @@ Models that the tree path serves can be written with, after a trial on random to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -156,13 +158,8 @@ class _Recorder:
         """
         tokens, now = tokens.clone(), torch.cuda.current_stream()
         self._stream.wait_stream(now)
-        before = torch.cuda.get_sync_debug_mode()
-        with torch.cuda.stream(self._stream):
-            torch.cuda.set_sync_debug_mode("error")
-            try:
-                step(cache, tokens, cache.width)
-            finally:
-                torch.cuda.set_sync_debug_mode(before)
+        with torch.cuda.stream(self._stream), _waiting_is_an_error():
+            step(cache, tokens, cache.width)
         now.wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
         try:
@@ -187,6 +184,18 @@ class _Recorded:
         self._graph.replay()
         self._cache.positions += 1
         return self._logits
+
+
+@contextmanager
+def _waiting_is_an_error() -> Iterator[None]:
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
 
 
 def _fresh_generator(device: torch.device) -> None:
