@@ -46,9 +46,18 @@ def main() -> None:
             return
         kept += _run(options, engine, kept)
     print(f"{platform.machine()}, Python {platform.python_version()}; {len(kept)} runs\n")
-    print(*tables.by_task(kept), "", *tables.by_strategy(kept), sep="\n")
+    print(*tables.by_task(kept), "", sep="\n")
+    _compare(kept)
+    shared = tables.shared(kept)
+    if 0 < len(shared) < len(kept):
+        print(f"\nOnly the {len(shared)} runs on tasks and seeds that every strategy ended:\n")
+        _compare(shared)
+
+
+def _compare(outcomes: Sequence[Outcome]) -> None:
+    print(*tables.by_strategy(outcomes), sep="\n")
     print("\nAs handed over: a run whose winner the gate did not confirm leaves no patch.\n")
-    print(*tables.by_strategy(tables.handed_over(kept)), sep="\n")
+    print(*tables.by_strategy(tables.handed_over(outcomes)), sep="\n")
 
 
 def _run(options: argparse.Namespace, engine: Engine, kept: Sequence[Outcome]) -> Iterator[Outcome]:

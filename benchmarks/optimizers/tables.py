@@ -84,6 +84,15 @@ def by_strategy(outcomes: Sequence[Outcome]) -> Iterator[str]:
         )
 
 
+def shared(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The runs on tasks and seeds that every strategy ended: a mean over more of them would compare tasks."""
+    strategies = {(o.strategy, o.rewriters) for o in outcomes}
+    ended: dict[tuple[str, int], set[tuple[str, tuple[str, ...]]]] = {}
+    for o in outcomes:
+        ended.setdefault((o.task, o.seed), set()).add((o.strategy, o.rewriters))
+    return [o for o in outcomes if ended[o.task, o.seed] == strategies]
+
+
 def handed_over(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """What users would have after the runs: where the gate did not confirm the winner there is no patch."""
     return [outcome if outcome.won else _unchanged(outcome) for outcome in outcomes]
