@@ -119,7 +119,7 @@ def copied(
     Fixtures quoted on purpose (``demos``) are not reported. One run, the longest, per fixture.
     """
     old, new = _joined(incumbent), _joined(candidate)
-    mine = _shingles(new) - _shingles(old)
+    mine = shingles(new, COPIED_WORDS) - shingles(old, COPIED_WORDS)
     if not mine:
         return ()
     found = []
@@ -136,18 +136,19 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def _shingles(text: str) -> set[tuple[str, ...]]:
+def shingles(text: str, length: int) -> set[tuple[str, ...]]:
+    """Every run of ``length`` words of a text, in small letters."""
     words = _words(text)
-    return {tuple(words[i : i + COPIED_WORDS]) for i in range(len(words) - COPIED_WORDS + 1)}
+    return {tuple(words[i : i + length]) for i in range(len(words) - length + 1)}
 
 
-def _shared_runs(text: str, shingles: set[tuple[str, ...]]) -> list[str]:
-    """Maximal runs of words of ``text`` all of whose shingles are in ``shingles``."""
+def _shared_runs(text: str, wanted: set[tuple[str, ...]]) -> list[str]:
+    """Maximal runs of words of ``text`` all of whose shingles are in ``wanted``."""
     words = _words(text)
     runs: list[str] = []
     start: int | None = None
     for i in range(len(words) - COPIED_WORDS + 2):
-        inside = tuple(words[i : i + COPIED_WORDS]) in shingles
+        inside = tuple(words[i : i + COPIED_WORDS]) in wanted
         if inside and start is None:
             start = i
         elif not inside and start is not None:

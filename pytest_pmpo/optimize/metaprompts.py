@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, FileSystemLoader, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, FileSystemLoader, PackageLoader, StrictUndefined, TemplateError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pytest_pmpo.errors import OptimizeError
 from pytest_pmpo.optimize import placeholders
-from pytest_pmpo.optimize.constraints import as_text, format_lines, label_texts
+from pytest_pmpo.optimize.constraints import as_text, format_lines, label_texts, shingles
 from pytest_pmpo.optimize.hard_cases import HardCase
 from pytest_pmpo.optimize.masking import MaskTable
 from pytest_pmpo.prompts.model import Engine, Fixture, Preference, Turn
@@ -24,6 +24,10 @@ MAX_INPUT = 4_000
 
 INERT = 0.005
 """Share of the prompt's loss below which a unit is said to do nothing."""
+
+
+ECHOED_WORDS = 7
+"""Consecutive words of a request that make an answer an echo of it; templates say nothing shorter that matters."""
 
 
 @cache
@@ -39,13 +43,33 @@ def question(name: str, values: Mapping[str, object], overrides: Path | None = N
     Raises:
         OptimizeError: if a template of the user's own does not render.
     """
-    from jinja2 import TemplateError
-
     try:
         text = _environment(overrides).get_template(f"{name}.j2").render(values)
     except TemplateError as error:
         raise OptimizeError(f"the rewriter template {name}.j2 does not render: {error}") from error
     return (Turn("user", text.strip()),)
+
+
+@cache
+def wording(overrides: Path | None = None) -> frozenset[tuple[str, ...]]:
+    """Every run of ``ECHOED_WORDS`` words that the templates say themselves, whatever is put into them."""
+    return frozenset[tuple[str, ...]]().union(
+        *(
+            shingles(text, ECHOED_WORDS)
+            for name in _environment(None).list_templates()
+            for text in _said(name, overrides)
+        )
+    )
+
+
+def _said(name: str, overrides: Path | None) -> list[str]:
+    environment = _environment(overrides)
+    assert environment.loader is not None
+    try:
+        tree = environment.parse(environment.loader.get_source(environment, name)[0])
+    except TemplateError:  # a template of the user's own that is no template has asked nothing
+        return []
+    return [node.data for node in tree.find_all(nodes.TemplateData)]
 
 
 def shown_case(fixture: Fixture) -> dict[str, str]:

@@ -17,7 +17,7 @@ from pytest_pmpo.optimize.objective import FixedObjective, Objective
 from pytest_pmpo.optimize.pages import page
 from pytest_pmpo.optimize.records import Candidate
 from pytest_pmpo.optimize.rewriters.base import Ask, Proposal, Rejection, Reply, Rewriter, View
-from pytest_pmpo.optimize.rewriters.language import WRITER_WANTED, LanguageRewriter, read_answer
+from pytest_pmpo.optimize.rewriters.language import WRITER_WANTED, LanguageRewriter
 from pytest_pmpo.optimize.selection import Acceptance
 from pytest_pmpo.optimize.splits import Splits
 from pytest_pmpo.optimize.tuning import Tuning as Tuning
@@ -209,10 +209,11 @@ class Study:
                     raise
                 self._disabled(rewriter.name, error.sentence())
                 continue
-            found += [c for c in (self._admit(view.parent, p) for p in proposals) if c is not None]
+            found += [c for c in (self.take(p, view.parent) for p in proposals) if c is not None]
         return found
 
-    def _admit(self, parent: Candidate, proposal: Proposal | Rejection) -> Candidate | None:
+    def take(self, proposal: Proposal | Rejection, parent: Candidate) -> Candidate | None:
+        """``admit`` for what was read out of an answer; a rejection is counted."""
         if isinstance(proposal, Rejection):
             self.dropped[proposal.reason] += 1
             return None
@@ -282,9 +283,6 @@ class Study:
         ]
         answers = self._ask(rewriter.writer, [question for *_, question in editable], samples) if editable else ()
         for (number, parent, sheet, _), replies in zip(editable, answers, strict=True):
-            read = [
-                read_answer(sheet, r.text, origin, finished=r.finished, tags_required=rewriter.tags_required)
-                for r in replies
-            ]
-            result[number] = [c for c in (self._admit(parent, p) for p in read) if c is not None]
+            read = [rewriter.read(sheet, reply, origin) for reply in replies]
+            result[number] = [c for c in (self.take(p, parent) for p in read) if c is not None]
         return result

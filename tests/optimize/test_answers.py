@@ -16,6 +16,9 @@ from pytest_pmpo.optimize.answers import loops, parse
         ("I will put it in <prompt>tags</prompt>.\n<prompt>\nNew text.\n</prompt> Done", "New text."),
         ("<think><prompt>draft one</prompt></think><PROMPT>New text.</PROMPT>", "New text."),
         ("<prompt>\n```text\nNew text.\n```\n</prompt>", "New text."),
+        ("<prompt>\n---\nNew text.\n\n---\n\nThis version keeps the meaning and is shorter.</prompt>", "New text."),
+        ("<prompt>New text.\nThis prompt is for mail.</prompt>", "New text.\nThis prompt is for mail."),
+        ("<prompt>One.\n---\nTwo.\n---\nThree.</prompt>", "One.\n---\nTwo.\n---\nThree."),
     ],
 )
 def test_the_text_between_the_last_tags_is_the_prompt(answer: str, text: str) -> None:
@@ -32,6 +35,9 @@ def test_the_text_between_the_last_tags_is_the_prompt(answer: str, text: str) ->
         ("<prompt>begun and never", "answer cut before </prompt>"),
         ("<prompt>" + "word " * 300 + "</prompt>", "too long"),
         ("<prompt>. , ; !!</prompt>", "answer holds no words"),
+        ("<prompt>Sort the mail.</_prompt> Done.</prompt>", "broken <prompt> tags in the answer"),
+        ("<prompt>Certainly! Please provide the prompts.</prompt>", "answer speaks to us instead"),
+        ("<prompt>\nI'm sorry, but I need more details.</prompt>", "answer speaks to us instead"),
         ("<prompt>text \x1b[2J more</prompt>", "control characters in the answer"),
         ("<prompt>text \u202e more</prompt>", "control characters in the answer"),
         ("<prompt>text \ufffd more</prompt>", "answer is not valid text"),
@@ -47,6 +53,8 @@ def test_a_small_model_may_leave_the_tags_out() -> None:
     answer = "Sure, here is the new prompt:\n\nSort the mail."
     assert parse(answer, longest=1000, tags_required=False).text == "Sort the mail."
     assert parse(answer, longest=1000, tags_required=False, finished=False).text is None
+    closed_only = parse("<_prompt>\nSort the mail.\n</prompt>", longest=1000, tags_required=False)
+    assert closed_only.problem == "broken <prompt> tags in the answer"
 
 
 def test_prose_is_no_loop_and_a_repeated_line_is() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pytest_pmpo.optimize import metaprompts
 from pytest_pmpo.optimize.answers import parse
+from pytest_pmpo.optimize.constraints import shingles
 from pytest_pmpo.optimize.hard_cases import HardCase
 from pytest_pmpo.optimize.pages import Page, Scope, page
-from pytest_pmpo.optimize.rewriters.base import Ask, Proposal, Rejection, View, Writer
+from pytest_pmpo.optimize.rewriters.base import Ask, Proposal, Rejection, Reply, View, Writer
 from pytest_pmpo.prompts.model import Turn
 
 LONGEST_TIMES = 20
@@ -75,7 +76,7 @@ class LanguageRewriter:
         found: list[Proposal | Rejection] = []
         for (group, _), answers in zip(asked, replies, strict=True):
             origin = f"{self.name}: rewrite" + (f" for fixture {group[0].fixture.id}" if group else "")
-            found += [self._read(sheet, reply.text, reply.finished, origin) for reply in answers]
+            found += [self.read(sheet, reply, origin) for reply in answers]
         return found
 
     def _moves(self, view: View, count: int) -> Sequence[str]:
@@ -97,17 +98,19 @@ class LanguageRewriter:
         }
         return metaprompts.question(self.template, values, self.overrides)
 
-    def _read(self, sheet: Page, text: str, finished: bool, origin: str) -> Proposal | Rejection:
-        return read_answer(sheet, text, origin, finished=finished, tags_required=self.tags_required)
+    def read(self, sheet: Page, reply: Reply, origin: str) -> Proposal | Rejection:
+        """An answer's prompt put back into its page."""
+        longest = max(LONGEST, LONGEST_TIMES * len(sheet.text))
+        answer = parse(reply.text, finished=reply.finished, longest=longest, tags_required=self.tags_required)
+        if answer.text is None:
+            return Rejection(answer.problem or "no prompt in the answer")
+        if self._echoes(answer.text, sheet.text):
+            return Rejection("answer repeats our request")
+        prompt = sheet.put(answer.text)
+        return Rejection("turns lost") if prompt is None else Proposal(prompt, origin)
 
-
-def read_answer(
-    sheet: Page, text: str, origin: str, *, finished: bool = True, tags_required: bool = True
-) -> Proposal | Rejection:
-    """An answer's prompt put back into its page."""
-    longest = max(LONGEST, LONGEST_TIMES * len(sheet.text))
-    answer = parse(text, finished=finished, longest=longest, tags_required=tags_required)
-    if answer.text is None:
-        return Rejection(answer.problem or "no prompt in the answer")
-    prompt = sheet.put(answer.text)
-    return Rejection("turns lost") if prompt is None else Proposal(prompt, origin)
+    def _echoes(self, text: str, old: str) -> bool:
+        """Small models copy what they were asked into the prompt; words that stood there before are no echo."""
+        length = metaprompts.ECHOED_WORDS
+        asked = metaprompts.wording(self.overrides).union(*(shingles(move, length) for move in MOVES))
+        return not asked.isdisjoint(shingles(text, length) - shingles(old, length))
