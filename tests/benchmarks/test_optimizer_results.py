@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.optimizers import results
+from benchmarks.optimizers import results, tables
 from benchmarks.optimizers.runs import Outcome
 
 ONE = Outcome(
@@ -16,6 +16,7 @@ ONE = Outcome(
     "Say.\u2028So.",
 )  # fmt: skip
 TWO = replace(ONE, seed=1)
+KEPT = Path(results.__file__).with_name("outcomes")
 
 
 @pytest.fixture
@@ -69,3 +70,22 @@ def test_a_broken_last_line_that_was_ended_was_not_torn(path: Path) -> None:
     path.write_text(results.line(ONE) + "{\n")
     with pytest.raises(SystemExit, match=r"results\.jsonl:2: "):
         results.read(path)
+
+
+def test_strategies_are_compared_on_what_all_of_them_ended() -> None:
+    ended = {"pmpo": [("a", 0), ("a", 1), ("b", 0)], "ape": [("a", 0), ("b", 0), ("b", 1)]}
+    runs = [replace(ONE, strategy=s, task=task, seed=seed) for s, where in ended.items() for task, seed in where]
+    shared = tables.shared(runs)
+    assert [(o.strategy, o.task, o.seed) for o in shared] == [
+        ("pmpo", "a", 0), ("pmpo", "b", 0), ("ape", "a", 0), ("ape", "b", 0),
+    ]  # fmt: skip
+    assert tables.shared(shared) == shared
+
+
+@pytest.mark.parametrize("path", sorted(KEPT.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_kept_results_can_be_read_and_are_no_run_twice(path: Path) -> None:
+    runs = results.read(path)
+    assert len({(o.task, o.strategy, o.rewriters, o.seed) for o in runs}) == len(runs) > 0
+    for o in runs:
+        counts = {len(values) for values in (o.loss_before, o.loss_after, o.right_before, o.right_after) if values}
+        assert len(counts) == 1, (o.task, o.strategy, o.seed)
