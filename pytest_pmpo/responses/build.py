@@ -148,7 +148,7 @@ class _Run:
         self.notes: list[Note] = []
 
     def batch(self, batch: Sequence[Demand]) -> None:
-        turns = [render(demand.proposal.prompt, demand.fixture) for demand in batch]
+        turns = [self._conversation(demand) for demand in batch]
         settings = replace(self.writer.settings, seed=batch_seed(self.writer.settings.seed, batch[0]))
         answers, failure = self._answers(turns, settings, batch[0].count)
         rows: list[Proposal | Response] = []
@@ -169,6 +169,20 @@ class _Run:
             self.notes += self.keep(rows)
         if failure is not None:
             raise failure
+
+    def _conversation(self, demand: Demand) -> tuple[Turn, ...]:
+        """What is asked; an error here names the fixture, which a generator does not know."""
+        fixture, limit = demand.fixture, self.writer.context_length
+        turns = render(demand.proposal.prompt, fixture)
+        tokens = len(encode_context(self.writer.tokenizer, turns, location=fixture.location).tokens)
+        if limit is not None and tokens >= limit:
+            raise EncodingError(
+                f"fixture {fixture.id!r}: its prompt has {tokens} tokens and leaves no room for an answer: the model"
+                f" takes {limit}",
+                location=fixture.location,
+                hint="shorten the prompt or the fixture, or use a model with a longer context",
+            )
+        return turns
 
     def _answers(
         self, turns: Sequence[Sequence[Turn]], settings: SamplingSettings, count: int

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_pmpo.errors import BackendError, BankError, GraderError
+from pytest_pmpo.errors import BackendError, BankError, EncodingError, GraderError, Location
 from pytest_pmpo.prompts.model import Expected, Fixture, Message, Prompt, Segment, Turn
 from pytest_pmpo.responses.bank import read_bank
 from pytest_pmpo.responses.build import BATCH, BuildReport, Writer, fill, load
@@ -135,6 +135,18 @@ def test_a_model_that_fails_while_writing_says_so_and_what_was_drawn_is_kept(tmp
 
     with pytest.raises(BackendError, match="the model failed while writing: CUDA error: the launch timed out"):
         fill(file, load(file, "b"), wanted, writer(Failing("yes")))
+    assert len(load(file, "b").responses) == BATCH
+
+
+def test_a_prompt_without_room_for_an_answer_names_its_fixture_and_what_was_drawn_is_kept(tmp_path: Path) -> None:
+    """The generator knows conversations by number alone, and would fail with all that it was asked beside."""
+    file = tmp_path / "p.responses.jsonl"
+    many = [Fixture(f"f{i}", {"q": f"{i}?"}, Expected("yes")) for i in range(BATCH)]
+    long = Fixture("long", {"q": "why " * 1_100}, Expected("yes"), location=Location("mail.fixtures.yml", 31))
+    wanted = demands(load(file, "b"), [*many, long], proposals(PROMPT, ("base",)), 1, "model-a")
+    told = r"mail\.fixtures\.yml:31: fixture 'long': its prompt has 44\d\d tokens and leaves no room .* takes 4096"
+    with pytest.raises(EncodingError, match=told):
+        fill(file, load(file, "b"), wanted, writer(Scripted("yes")))
     assert len(load(file, "b").responses) == BATCH
 
 
