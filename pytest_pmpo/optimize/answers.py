@@ -12,14 +12,9 @@ _THINKING = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
 _FENCED = re.compile(r"\A\s*```[^\n]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 _PREAMBLE = re.compile(r"\A\s*(?:sure|certainly|of course|okay|ok|here(?:'s| is| are))\b[^\n]*:\s*\n+", re.IGNORECASE)
 _ADDRESSED = re.compile(
-    r"\A\W*(?:sure|certainly|of course|sorry|i(?:'m| am) sorry|i apologi[sz]e|unfortunately|as an ai)\b", re.IGNORECASE
-)
-_EXPLAINED = re.compile(
-    r"\n\s*this (?:\w+ )?(?:version|prompt|instruction|rewrite|revision) "
-    r"(?:maintains|keeps|preserves|retains|ensures|offers|improves)\b[^\n]*\s*\Z",
+    r"\A\W*(?:(?:sure|certainly|of course)[!,.]|(?:sorry|i(?:'m| am) sorry|i apologi[sz]e|unfortunately)\b)",
     re.IGNORECASE,
 )
-_RULED = re.compile(r"\A\s*-{3,}[ \t]*\n(.*?)\n[ \t]*-{3,}\s*\Z", re.DOTALL)
 _STRAY = re.compile(r"</?_?prompt\b[^>\n]*>", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
@@ -54,17 +49,11 @@ def parse(answer: str, *, finished: bool = True, longest: int, tags_required: bo
     elif tags_required or not finished:
         return Answer(None, "no <prompt> tag in the answer")
     else:
-        found = text
-    found = _bare(found)
+        found = _PREAMBLE.sub("", text)
+    fenced = _FENCED.match(found)
+    found = (fenced[1] if fenced else found).strip()
     problem = _problem(found, longest)
     return Answer(None, problem) if problem else Answer(found)
-
-
-def _bare(text: str) -> str:
-    """Without the fence or the rules around it, an opening addressed to us, and a last paragraph that praises it."""
-    text = _EXPLAINED.sub("", _PREAMBLE.sub("", text))
-    framed = _FENCED.match(text) or _RULED.match(text)
-    return (framed[1] if framed else text).strip()
 
 
 def _problem(text: str, longest: int) -> str | None:

@@ -175,7 +175,7 @@ class _Run:
         fixture, limit = demand.fixture, self.writer.context_length
         turns = render(demand.proposal.prompt, fixture)
         tokens = len(encode_context(self.writer.tokenizer, turns, location=fixture.location).tokens)
-        if limit is not None and tokens >= limit:
+        if limit is not None and tokens >= limit and not isinstance(self.writer.generator, RowWise):
             raise EncodingError(
                 f"fixture {fixture.id!r}: its prompt has {tokens} tokens and leaves no room for an answer: the model"
                 f" takes {limit}",

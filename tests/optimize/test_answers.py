@@ -16,9 +16,7 @@ from pytest_pmpo.optimize.answers import loops, parse
         ("I will put it in <prompt>tags</prompt>.\n<prompt>\nNew text.\n</prompt> Done", "New text."),
         ("<think><prompt>draft one</prompt></think><PROMPT>New text.</PROMPT>", "New text."),
         ("<prompt>\n```text\nNew text.\n```\n</prompt>", "New text."),
-        ("<prompt>\n---\nNew text.\n\n---\n\nThis version keeps the meaning and is shorter.</prompt>", "New text."),
-        ("<prompt>New text.\nThis prompt is for mail.</prompt>", "New text.\nThis prompt is for mail."),
-        ("<prompt>One.\n---\nTwo.\n---\nThree.</prompt>", "One.\n---\nTwo.\n---\nThree."),
+        ("<prompt>Here is a mail:\n\nSort it.</prompt>", "Here is a mail:\n\nSort it."),
     ],
 )
 def test_the_text_between_the_last_tags_is_the_prompt(answer: str, text: str) -> None:

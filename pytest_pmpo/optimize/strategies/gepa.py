@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pytest_pmpo.errors import OptimizeError, PmpoError
 from pytest_pmpo.optimize.metaprompts import shown_case
 from pytest_pmpo.optimize.pages import Page, page
 from pytest_pmpo.optimize.records import Candidate, Step
-from pytest_pmpo.optimize.rewriters.base import Rejection, Reply
+from pytest_pmpo.optimize.rewriters.base import Reply
 from pytest_pmpo.optimize.study import Study
 from pytest_pmpo.prompts.model import Fixture, Turn
 
@@ -94,8 +94,6 @@ class _Adapter:
         self.sheet: Page = sheet
         self.error: BaseException | None = None
         self._study = study
-        # the package asks for a fenced text and takes it out itself
-        self._reader = replace(study.language, tags_required=False)
         self._candidates: dict[str, Candidate | None] = {sheet.text: study.incumbent}
         (losses,) = study.losses([study.incumbent], "development")
         self._unusable = -(max(losses) + UNUSABLE)
@@ -146,10 +144,11 @@ class _Adapter:
 
     def _candidate(self, text: str) -> Candidate | None:
         if text not in self._candidates:
-            read = self._reader.read(self.sheet, Reply(text, 0, True), "gepa reflection")
-            study = self._study
-            known = None if isinstance(read, Rejection) else study.known.get(read.prompt.template_digest)
-            self._candidates[text] = known or self._guard(lambda: study.take(read, study.incumbent))
+            prompt = self.sheet.put(text.strip())
+            known = None if prompt is None else self._study.known.get(prompt.template_digest)
+            if prompt is not None and known is None:
+                known = self._guard(lambda: self._study.admit(prompt, "gepa reflection", parent=self._study.incumbent))
+            self._candidates[text] = known
         return self._candidates[text]
 
     def _guard(self, work: Callable[[], Any]) -> Any:
