@@ -97,6 +97,9 @@ class SharedModel:
         try:
             self._fill(batch)
         finally:
+            for other in batch:  # whatever came up, nobody is left waiting
+                if other.is_open:
+                    other.error = RuntimeError("the run that asked the model for all has failed")
             with self._turn:
                 self._busy = False
                 self._turn.notify_all()
