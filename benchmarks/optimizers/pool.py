@@ -92,9 +92,11 @@ def run(
     else:
         yield from filter(None, (_work(job, engine, settings, deadline) for job in jobs))
         return
-    with pool:
+    try:
         futures = [pool.submit(work, job, engine, settings, deadline) for job in jobs]
         yield from filter(None, (future.result() for future in as_completed(futures)))
+    finally:  # after Ctrl-C none is begun that had not begun
+        pool.shutdown(cancel_futures=True)
 
 
 def _work(job: Job, engine: Engine, settings: Settings, deadline: float) -> Outcome | None:

@@ -32,13 +32,14 @@ class Answer:
     problem: str | None = None
 
 
-def parse(answer: str, *, finished: bool = True, longest: int, tags_required: bool = True) -> Answer:
+def parse(answer: str, *, finished: bool = True, longest: int, tags_required: bool = True, old: str = "") -> Answer:
     """The text between ``<prompt>`` tags; the last pair, since models often begin by describing the first.
 
     Args:
         finished: False where a limit cut the answer; an untagged cut answer is never used.
         longest: most characters; a longer text is refused here, before anything works on it.
         tags_required: False lets a small model answer with the bare prompt.
+        old: the prompt as it was; what it does already is no fault of the answer.
     """
     text = _THINKING.sub("", answer)
     tagged = _TAGGED.findall(text)
@@ -52,11 +53,11 @@ def parse(answer: str, *, finished: bool = True, longest: int, tags_required: bo
         found = _PREAMBLE.sub("", text)
     fenced = _FENCED.match(found)
     found = (fenced[1] if fenced else found).strip()
-    problem = _problem(found, longest)
+    problem = _problem(found, longest, old)
     return Answer(None, problem) if problem else Answer(found)
 
 
-def _problem(text: str, longest: int) -> str | None:
+def _problem(text: str, longest: int, old: str) -> str | None:
     if not text:
         return "empty answer"
     if len(text) > longest:
@@ -67,9 +68,9 @@ def _problem(text: str, longest: int) -> str | None:
         return "answer is not valid text"
     if not re.search(r"\w\w", text):
         return "answer holds no words"
-    if _STRAY.search(text):
+    if _STRAY.search(text) and not _STRAY.search(old):
         return "broken <prompt> tags in the answer"
-    if _ADDRESSED.match(text):
+    if _ADDRESSED.match(text) and not _ADDRESSED.match(old):
         return "answer speaks to us instead"
     return "answer repeats itself" if loops(text) else None
 

@@ -209,11 +209,10 @@ class Study:
                     raise
                 self._disabled(rewriter.name, error.sentence())
                 continue
-            found += [c for c in (self.take(p, view.parent) for p in proposals) if c is not None]
+            found += [c for c in (self._admit(view.parent, p) for p in proposals) if c is not None]
         return found
 
-    def take(self, proposal: Proposal | Rejection, parent: Candidate) -> Candidate | None:
-        """``admit`` for what was read out of an answer; a rejection is counted."""
+    def _admit(self, parent: Candidate, proposal: Proposal | Rejection) -> Candidate | None:
         if isinstance(proposal, Rejection):
             self.dropped[proposal.reason] += 1
             return None
@@ -284,5 +283,5 @@ class Study:
         answers = self._ask(rewriter.writer, [question for *_, question in editable], samples) if editable else ()
         for (number, parent, sheet, _), replies in zip(editable, answers, strict=True):
             read = [rewriter.read(sheet, reply, origin) for reply in replies]
-            result[number] = [c for c in (self.take(p, parent) for p in read) if c is not None]
+            result[number] = [c for c in (self._admit(parent, p) for p in read) if c is not None]
         return result

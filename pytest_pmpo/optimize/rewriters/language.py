@@ -101,7 +101,9 @@ class LanguageRewriter:
     def read(self, sheet: Page, reply: Reply, origin: str) -> Proposal | Rejection:
         """An answer's prompt put back into its page."""
         longest = max(LONGEST, LONGEST_TIMES * len(sheet.text))
-        answer = parse(reply.text, finished=reply.finished, longest=longest, tags_required=self.tags_required)
+        answer = parse(
+            reply.text, finished=reply.finished, longest=longest, tags_required=self.tags_required, old=sheet.text
+        )
         if answer.text is None:
             return Rejection(answer.problem or "no prompt in the answer")
         if self._echoes(answer.text, sheet.text):
@@ -112,5 +114,5 @@ class LanguageRewriter:
     def _echoes(self, text: str, old: str) -> bool:
         """Small models copy what they were asked into the prompt; words that stood there before are no echo."""
         length = metaprompts.ECHOED_WORDS
-        asked = metaprompts.wording(self.overrides).union(*(shingles(move, length) for move in MOVES))
+        asked = metaprompts.wording().union(*(shingles(move, length) for move in self.moves))
         return not asked.isdisjoint(shingles(text, length) - shingles(old, length))

@@ -11,12 +11,12 @@ import pytest
 
 from pytest_pmpo.optimize.pages import Page, page
 from pytest_pmpo.optimize.rewriters.base import Proposal, Rejection, Reply
-from pytest_pmpo.optimize.rewriters.language import LanguageRewriter
+from pytest_pmpo.optimize.rewriters.language import MOVES, LanguageRewriter
 from pytest_pmpo.prompts.model import Prompt
 
 MakePrompt = Callable[..., Prompt]
 NOBODY: Any = None
-REWRITER = LanguageRewriter(NOBODY, "rewrite_small", tags_required=False)
+REWRITER = LanguageRewriter(NOBODY, "rewrite_small", tags_required=False, moves=MOVES)
 
 # answers of Qwen2.5-Coder-1.5B-Instruct, as the benchmark of optimizers kept them
 ECHOES = (
@@ -55,12 +55,20 @@ def test_an_ordinary_rewrite_shares_no_seven_words_with_any_request(one_message:
     assert isinstance(REWRITER.read(_sheet(one_message("Sort. {{ x }}")), Reply(answer, 9), "test"), Proposal)
 
 
-def test_a_template_of_the_users_own_is_what_is_not_to_be_echoed(tmp_path: Path, one_message: MakePrompt) -> None:
-    (tmp_path / "rewrite_small.j2").write_text("Bitte schreibe die Anweisung einmal ganz neu:\n{{ prompt }}")
-    (tmp_path / "opro.j2").write_text("{% if %}")  # never asked, so never an echo, and no reason to stop
-    (tmp_path / "notes.txt").write_bytes(b"\xff\xfe")
+def test_what_a_template_of_the_users_own_asks_for_word_for_word_is_no_echo(
+    tmp_path: Path, one_message: MakePrompt
+) -> None:
+    (tmp_path / "rewrite_small.j2").write_text(
+        "Write: never tell the customer an internal ticket number.\n{{ prompt }}"
+    )
+    (tmp_path / "opro.j2").write_bytes(b"\xff\xfe{% if %}")  # never asked, and no reason to stop
     own, sheet = replace(REWRITER, overrides=tmp_path), _sheet(one_message("Sort the mail. {{ x }}"))
-    theirs = "Bitte schreibe die Anweisung einmal ganz neu: sortiere. {{ x }}"
-    assert own.read(sheet, Reply(theirs, 9), "test") == Rejection("answer repeats our request")
-    assert isinstance(REWRITER.read(sheet, Reply(theirs, 9), "test"), Proposal)
-    assert isinstance(own.read(sheet, Reply(ECHOES[0] + " {{ x }}", 9), "test"), Proposal)
+    obeyed = "Sort it. Never tell the customer an internal ticket number. {{ x }}"
+    assert isinstance(own.read(sheet, Reply(obeyed, 9), "test"), Proposal)
+    assert isinstance(own.read(sheet, Reply(ECHOES[0], 9), "test"), Rejection)
+
+
+@pytest.mark.parametrize("old", ["<prompt>{{ x }}</prompt> Is it safe?", "Sorry to bother you: sort {{ x }}"])
+def test_what_the_prompt_did_before_is_no_fault_of_the_answer(old: str, one_message: MakePrompt) -> None:
+    answer = old.replace("<prompt>", "<prompt >") + " Be brief."
+    assert isinstance(REWRITER.read(_sheet(one_message(old)), Reply(answer, 9), "test"), Proposal)
